@@ -1,0 +1,1 @@
+"""Cross-lingual model editing with multilingual patch neurons: the method, without sweeps."""

@@ -1,0 +1,1 @@
+"""Corpora: examples in parallel languages, aligned by id, with labels and splits."""

@@ -1,0 +1,1 @@
+"""What is measured after an edit, and along a stream of edits."""

@@ -1,0 +1,1 @@
+"""Sweeps and ablations of any work: trials, blocks, records, and what remembers them."""

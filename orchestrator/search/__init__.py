@@ -1,0 +1,1 @@
+"""Trials asked of Optuna: planned cells and sampled ones."""

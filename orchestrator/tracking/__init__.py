@@ -1,0 +1,1 @@
+"""Mirrors of a study for people: losing one loses nothing."""

@@ -1,0 +1,1 @@
+"""What we ask, and the glue: objectives, study files and the mpn command line."""

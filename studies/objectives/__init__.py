@@ -1,0 +1,1 @@
+"""Objectives: each turns one work item into metric values."""
