@@ -1,7 +1,8 @@
 """A corpus in memory, and its checks."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mpn.edits import ParallelExample
 from mpn.errors import MpnInputError
@@ -56,3 +57,30 @@ class Corpus:
                     f"has no text in {', '.join(sorted(missing))}",
                     "leave the example out, or name fewer languages",
                 )
+
+    def restricted(self, languages: Sequence[str], limit: int | None) -> "Corpus":
+        """Return the corpus in some of its languages, or its first ``limit`` examples only."""
+        if tuple(languages) == self.languages and limit is None:
+            return self
+        examples = tuple(
+            replace(
+                example,
+                texts={language: example.texts[language] for language in languages},
+                rephrases={language: example.rephrases.get(language, ()) for language in languages},
+            )
+            for example in self.examples[:limit]
+        )
+        fingerprint = f"{self.fingerprint}:{','.join(languages)}:{limit}"
+        return replace(self, languages=tuple(languages), examples=examples, fingerprint=fingerprint)
+
+    def relabelled(self, labels: Sequence[str], order: Sequence[int]) -> "Corpus":
+        """Return the corpus with other label numbers.
+
+        Args:
+            labels: The new label names.
+            order: For each old number the new one.
+        """
+        if list(order) == list(range(len(order))):
+            return self
+        examples = tuple(replace(example, label=order[example.label]) for example in self.examples)
+        return replace(self, labels=tuple(labels), examples=examples)

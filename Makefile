@@ -1,0 +1,45 @@
+# Each target sets up .venv by itself, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-all check format bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+## Run the main job on the embedded corpus: a table, and the path of a report.
+demo: $(READY)
+	$(BIN)/mpn run quickstart --home demo-home
+	$(BIN)/mpn table quickstart --home demo-home
+	@echo
+	@echo "Report: $$($(BIN)/mpn report quickstart --home demo-home)"
+	@echo "Compare the trials in MLflow with: $(BIN)/mpn ui --home demo-home"
+
+## The tests, in at most five minutes on two cores.
+test: $(READY)
+	$(BIN)/python -m pytest
+
+## The slow ones too: kills, the full demo, real data (MPN_REAL_DATA), a browser where there is one.
+test-all: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,real]'
+	$(BIN)/python -m pytest -m 'slow or browser or real or gpu'
+
+## Lint, formatting, types.
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.engine
+
+clean:
+	rm -rf .venv demo-home mpn-home .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,67 @@
+"""What every editor is given and gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from mpn.engine import Engine
+from mpn.memory import MemoryBank
+from mpn.patches import Patches
+
+RowsT = TypeVar("RowsT")
+
+
+@dataclass(frozen=True)
+class EditSeed:
+    """Names an edit for everything random about it: the same whatever it is batched with."""
+
+    seed: int
+    stream: int
+    position: int
+
+
+@dataclass(frozen=True)
+class EditBatch(Generic[RowsT]):
+    """Independent edits to compute side by side.
+
+    Attributes:
+        rows: The engine's rows ``[n_edits, n_columns]``; more columns than are trained on.
+        columns: Columns an edit may train on: the source first, then the languages drawn from.
+        labels: Desired labels, int64 ``[n_edits]``.
+        seeds: One for each edit.
+    """
+
+    rows: RowsT
+    columns: Sequence[int]
+    labels: Tensor
+    seeds: Sequence[EditSeed]
+
+
+@dataclass(frozen=True)
+class EditOutcome:
+    """The changes computed for a batch.
+
+    Attributes:
+        patches: One set of neurons an edit, leading dimension ``n_edits``.
+        steps: Gradient steps taken, per edit.
+    """
+
+    patches: Patches
+    steps: tuple[int, ...]
+
+
+class Editor(Protocol):
+    """Computes a change; applying it is the caller's.
+
+    Contract: the outcome depends on the engine's model, the batch's rows, labels and seeds, and
+    the memory; never on what was edited before in the same process. Nothing is written to the
+    model. An edit's outcome in a batch equals its outcome alone, up to rounding.
+    """
+
+    def edit(
+        self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
+    ) -> EditOutcome:
+        """Compute the changes of a batch."""
+        ...

@@ -1,0 +1,89 @@
+"""What a study file can say of an editor; the defaults are the reference's.
+
+Source: Huang et al., Transformer-Patcher (ICLR 2023), the authors' code at 93ff458.
+"""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from mpn.editors.optimizer import OptimizerSettings
+from mpn.losses import PenaltyShape
+from mpn.settings import Settings
+
+
+class ActivationSettings(Settings):
+    """Weight and shape of :func:`mpn.losses.activation_loss`."""
+
+    weight: NonNegativeFloat = 1.0
+    top_k: PositiveInt | None = 5
+    threshold: float = 0.0
+    shape: PenaltyShape = "exp"
+
+
+class MemorySettings(Settings):
+    """The memory, and weight and shape of :func:`mpn.losses.memory_loss`.
+
+    Attributes:
+        weight: The loss's weight.
+        size: Rows in the memory, over all languages.
+        held_out_share: Fraction of them by which the stop rule judges.
+        top_k: See the loss.
+        ceiling: See the loss.
+        gap: See the loss.
+        shape: See the loss.
+    """
+
+    weight: NonNegativeFloat = 5.0
+    size: PositiveInt = 40_000
+    held_out_share: float = Field(default=0.1, ge=0, lt=1)
+    top_k: PositiveInt | None = 125
+    ceiling: float = -3.0
+    gap: float = 3.0
+    shape: PenaltyShape = "exp"
+
+
+class StopSettings(Settings):
+    """When an edit ends before ``max_steps``.
+
+    Attributes:
+        when: What must be right: the ``source`` row, ``all`` rows of the edit batch; ``never``
+            always takes every step.
+        min_steps: First step after which is checked.
+        every: Steps between checks.
+        improvement: An edit goes on while its held-out memory loss falls by more than this
+            from one check to the next.
+    """
+
+    when: Literal["source", "all", "never"] = "source"
+    min_steps: PositiveInt = 100
+    every: PositiveInt = 25
+    improvement: NonNegativeFloat = 0.001
+
+
+class TransformerPatcherSettings(Settings):
+    """How neurons are made; the defaults are the reference's.
+
+    Attributes:
+        name: The editor's name.
+        layer: Layer whose feed-forward network gets the neurons, counted from 0, or ``last``.
+        positions: Where they act: at every position, or at [CLS] only.
+        patches_per_edit: Neurons an edit.
+        activation: ``null`` leaves the activation loss out.
+        memory: ``null`` leaves the memory loss out.
+        optimizer: Adam and its limits.
+        stop: When to stop early.
+        value_init: ``noise``: ``v = a * n``, a = 10, n ~ N(0, 1), both trained, as in the
+            reference. ``zero``: v starts at 0 and is trained itself, so that the base model is
+            the starting point.
+    """
+
+    name: Literal["transformer_patcher"] = "transformer_patcher"
+    layer: int | Literal["last"] = "last"
+    positions: Literal["all", "cls"] = "all"
+    patches_per_edit: PositiveInt = 1
+    activation: ActivationSettings | None = ActivationSettings()
+    memory: MemorySettings | None = MemorySettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    stop: StopSettings = StopSettings()
+    value_init: Literal["noise", "zero"] = "noise"

@@ -1,0 +1,117 @@
+"""Patch neurons: what an edit adds to a feed-forward layer, and how it is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mpn.errors import MpnInputError, ShapeError
+
+Activation = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Neurons beside a frozen feed-forward layer: ``FFN(q) + sum_i act(q . k_i + b_i) v_i``.
+
+    With leading dimensions, several independent sets of neurons (one an edit) in one object.
+
+    Attributes:
+        keys: ``[..., n_patch, d_model]``.
+        biases: ``[..., n_patch]``.
+        values: ``[..., n_patch, d_model]``.
+    """
+
+    keys: Tensor
+    biases: Tensor
+    values: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that the three tensors speak of the same neurons.
+
+        Raises:
+            ShapeError: If they do not.
+        """
+        if self.keys.shape != self.values.shape or self.keys.shape[:-1] != self.biases.shape:
+            raise ShapeError(
+                "Patches",
+                f"keys {tuple(self.keys.shape)}, biases {tuple(self.biases.shape)}, "
+                f"values {tuple(self.values.shape)}",
+                "keys and values are [..., n_patch, d_model], biases [..., n_patch]",
+            )
+
+    @property
+    def n_patch(self) -> int:
+        """Number of neurons of one set."""
+        return self.keys.shape[-2]
+
+    def pre_activations(self, queries: Tensor) -> Tensor:
+        """Return ``q . k + b``.
+
+        Args:
+            queries: ``[..., n, d_model]``; leading dimensions broadcast with the patches'.
+
+        Returns:
+            ``[..., n, n_patch]``.
+        """
+        return queries @ self.keys.transpose(-1, -2) + self.biases[..., None, :]
+
+    def contribution(self, queries: Tensor, activation: Activation) -> Tensor:
+        """Return what the neurons add to the layer's output, ``[..., n, d_model]``."""
+        return activation(self.pre_activations(queries)) @ self.values
+
+    def __getitem__(self, edit: int) -> "Patches":
+        """Return one set of neurons out of several."""
+        return Patches(self.keys[edit], self.biases[edit], self.values[edit])
+
+    def to(self, device: torch.device | str) -> "Patches":
+        """Return the same neurons on a device."""
+        return Patches(self.keys.to(device), self.biases.to(device), self.values.to(device))
+
+    @staticmethod
+    def concatenate(patches: Sequence["Patches"]) -> "Patches":
+        """Join sets without leading dimensions into one set, in order."""
+        return Patches(
+            torch.cat([p.keys for p in patches]),
+            torch.cat([p.biases for p in patches]),
+            torch.cat([p.values for p in patches]),
+        )
+
+    @staticmethod
+    def empty(d_model: int, *, dtype: torch.dtype = torch.float32) -> "Patches":
+        """Return a set of no neurons."""
+        rows = torch.zeros(0, d_model, dtype=dtype)
+        return Patches(rows, torch.zeros(0, dtype=dtype), rows)
+
+    def to_bytes(self) -> bytes:
+        """Serialise as safetensors."""
+        tensors = {"keys": self.keys, "biases": self.biases, "values": self.values}
+        data: bytes = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        return data
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "Patches":
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            MpnInputError: If ``data`` is not a safetensors file of patches.
+        """
+        try:
+            tensors = load(data)
+            return Patches(tensors["keys"], tensors["biases"], tensors["values"])
+        except Exception as error:  # safetensors raises its own class from Rust
+            raise MpnInputError(
+                "patches", f"unreadable ({error})", "give a file that mpn has saved"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the patches to a safetensors file."""
+        path.write_bytes(self.to_bytes())
+
+    @staticmethod
+    def read(path: Path) -> "Patches":
+        """Read a file that :meth:`save` wrote."""
+        return Patches.from_bytes(path.read_bytes())

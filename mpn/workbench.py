@@ -1,0 +1,182 @@
+"""What all trials on one model and corpus share: roles, edits, memory, panels, caches."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mpn.backbones import Backbone
+from mpn.data.corpus import Corpus
+from mpn.data.splits import Roles, choose_edits, deal_stream, permutation, split_roles
+from mpn.edits import ParallelEdit, ParallelExample
+from mpn.engine import CachedEngine, Engine, FullEngine, Positions
+from mpn.errors import MpnInputError
+from mpn.memory import MemoryBank
+from mpn.metrics.audience import Panel
+from mpn.pairing import PairingSettings
+from mpn.queries import QueryCache
+from mpn.streams import StreamData
+
+EngineName = Literal["cached", "full"]
+_PROBES = 8
+
+
+class Workbench:
+    """A model and a corpus, made ready for edits; kept warm from trial to trial.
+
+    Attributes:
+        backbone: The model.
+        languages: The corpus's, source first.
+        roles: Who is edited, remembered, evaluated on.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        corpus: Corpus,
+        *,
+        source_language: str,
+        seed: int,
+        evaluation_examples: int,
+        neighbours: int,
+        cache: Path,
+    ) -> None:
+        """Split the corpus.
+
+        Args:
+            backbone: The model.
+            corpus: The corpus; its labels are the model's, in any order.
+            source_language: Language of the edit requests.
+            seed: Of the data.
+            evaluation_examples: Examples that locality is measured on, in every language.
+            neighbours: Examples near each edit that near locality is measured on.
+            cache: Folder of the query cache.
+
+        Raises:
+            MpnInputError: If the corpus has no such language, or other labels than the model.
+        """
+        if source_language not in corpus.languages:
+            raise MpnInputError(
+                "streams.source_language",
+                f"{source_language} is not in {corpus.name}",
+                f"it has {' '.join(corpus.languages)}",
+            )
+        self.backbone = backbone
+        self.languages = (
+            source_language,
+            *sorted(set(corpus.languages) - {source_language}),
+        )
+        self.roles: Roles = split_roles(_with_model_labels(corpus, backbone), seed=seed)
+        self._seed, self._n_neighbours = seed, neighbours
+        self._n_evaluation = evaluation_examples
+        self._cache = QueryCache(cache)
+        self._verified: set[int] = set()
+
+    def engine(self, layer: int | Literal["last"], positions: Positions, name: EngineName) -> Any:
+        """Open a patch site; its split is checked against the whole model once.
+
+        Returns:
+            An :class:`mpn.engine.Engine`.
+        """
+        index = self.backbone.layer_index(layer)
+        if name == "full":
+            return FullEngine(self.backbone, layer=index, positions=positions)
+        if index not in self._verified:
+            self.backbone.verify_split(self.evaluation.texts[:_PROBES], index)
+            self._verified.add(index)
+        return CachedEngine(self.backbone, layer=index, positions=positions, cache=self._cache)
+
+    @functools.cached_property
+    def edits(self) -> tuple[ParallelEdit, ...]:
+        """All edits that streams are dealt from: mistakes of the base model."""
+        source = self.languages[0]
+        texts = [example.texts[source] for example in self.roles.edit]
+        engine = self.engine("last", "all", "cached")
+        predictions = engine.predictions(engine.load(texts))[0].tolist()
+        return choose_edits(self.roles.edit, predictions, source_language=source, seed=self._seed)
+
+    @functools.cached_property
+    def evaluation(self) -> Panel:
+        """Unrelated texts in every language, balanced over languages."""
+        order = permutation(len(self.roles.evaluation), self._seed, "evaluation")
+        chosen = [self.roles.evaluation[i] for i in order[: self._n_evaluation]]
+        return Panel.of([(example, language) for example in chosen for language in self.languages])
+
+    def remembered(self, size: int) -> Panel:
+        """Return up to ``size`` texts for the memory, of all languages, in random order.
+
+        Where the corpus says what the model was trained on, only such texts are taken.
+        """
+        pairs = [(e, language) for e in self.roles.memory for language in self.languages]
+        trained = [(e, language) for e, language in pairs if language in e.trained_languages]
+        pairs = trained or pairs
+        order = permutation(len(pairs), self._seed, "memory")
+        return Panel.of([pairs[i] for i in order[:size]])
+
+    def memory(self, engine: Engine[Any], size: int, held_out_share: float) -> MemoryBank:
+        """Return the memory bank at an engine's site."""
+        queries = engine.queries(engine.load(self.remembered(size).texts))[0]
+        return MemoryBank.of(queries, held_out_share=held_out_share)
+
+    def stream_data(
+        self,
+        stream: int,
+        n_edits: int,
+        pairing: PairingSettings,
+        *,
+        seed: int,
+        n_remembered: int,
+    ) -> StreamData:
+        """Return what one stream edits and measures on.
+
+        Raises:
+            MpnInputError: If there are too few mistakes to edit, or the pairing asks for
+                languages that are not there.
+        """
+        edits = deal_stream(self.edits, stream=stream, n_edits=n_edits)
+        drawn_from = pairing.drawn_from(self.languages[1:], seed=seed, stream=stream)
+        return StreamData(
+            edits,
+            self.languages,
+            drawn_from,
+            tuple(
+                pairing.seen(drawn_from, seed=seed, stream=stream, edit=position)
+                for position in range(n_edits)
+            ),
+            self._neighbours(edits),
+            self.evaluation,
+            self.remembered(n_remembered),
+        )
+
+    def _neighbours(self, edits: Sequence[ParallelEdit]) -> tuple[tuple[ParallelExample, ...], ...]:
+        """Choose, for each edit, examples near it that are neither edited nor remembered."""
+        edited = {edit.example.group for edit in edits}
+        found = []
+        for edit in edits:
+            near = [
+                example
+                for example in (*self.roles.edit, *self.roles.evaluation)
+                if edit.example.neighbourhood is not None
+                and example.neighbourhood == edit.example.neighbourhood
+                and example.group not in edited
+            ]
+            order = permutation(len(near), self._seed, "neighbours", edit.edit_id)
+            found.append(tuple(near[i] for i in order[: self._n_neighbours]))
+        return tuple(found)
+
+
+def _with_model_labels(corpus: Corpus, backbone: Backbone) -> Corpus:
+    """Number the labels as the model does, whatever their case.
+
+    Raises:
+        MpnInputError: If the two have different labels.
+    """
+    model_labels = [label.lower() for label in backbone.labels]
+    if sorted(model_labels) != sorted(label.lower() for label in corpus.labels):
+        raise MpnInputError(
+            f"{backbone.directory}",
+            f"the model's labels are {', '.join(backbone.labels)}",
+            f"those of {corpus.name} are {', '.join(corpus.labels)}; edit id2label in config.json",
+        )
+    order = [model_labels.index(label.lower()) for label in corpus.labels]
+    return corpus.relabelled(backbone.labels, order)

@@ -1,0 +1,248 @@
+"""What can go wrong, said so that a reader knows where, what, what would be right, what next."""
+
+import difflib
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+_LONGEST_SHOWN = 60
+_MARKS = ("[key]", "<values>", "<range>")  # pydantic's and our own, not keys of the input
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "literal_error": "a choice here",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input.
+
+    Attributes:
+        place: Dotted path of the value, or "" for the input as a whole.
+        line: Line of the file, counted from 1, where there is one.
+        found: What is there.
+        wanted: What would be right.
+        source: Where it was read if not from a line of the file: ``--set``, say.
+    """
+
+    place: str
+    line: int | None
+    found: str
+    wanted: str
+    source: str = ""
+
+
+class OrchestratorError(Exception):
+    """Anything this package raises on purpose; keeps its fields in ``args``, so it pickles."""
+
+    exit_code = 1
+
+
+class InputError(OrchestratorError):
+    """The input is wrong: the user's to mend, never retried.
+
+    Attributes:
+        file: The file, as the user named it.
+        problems: Everything that is wrong, in the order shown.
+        footer: The state of the world and the next step.
+    """
+
+    exit_code = 2
+
+    def __init__(self, file: str, problems: Sequence[Problem], footer: str | None = None) -> None:
+        if footer is None:
+            footer = f"Nothing was launched. Re-check with: mpn plan {file}"
+        self.file = file
+        self.problems = tuple(problems)
+        self.footer = footer
+        super().__init__(self.file, self.problems, self.footer)
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        gutters = [_gutter(problem) for problem in self.problems]
+        width = max(map(len, gutters), default=0)
+        indent = " " * (2 + width + 2 if width else 2)
+        parts = [f"{count} problem{'' if count == 1 else 's'} in {self.file}", ""]
+        for gutter, problem in zip(gutters, self.problems, strict=True):
+            head = f"{problem.place}: {problem.found}" if problem.place else problem.found
+            parts.append(f"  {gutter:<{width}}  {head}" if width else f"  {head}")
+            parts += [indent + row for row in problem.wanted.splitlines()]
+        if self.footer:
+            parts += ["", self.footer]
+        return "\n".join(parts)
+
+
+class ReplicaDirtyError(OrchestratorError):
+    """A replica's model is no longer the one it loaded; the replica must be replaced."""
+
+
+class WorkerLostError(OrchestratorError):
+    """A worker died where nothing can take over its work."""
+
+
+class StudyBusyError(OrchestratorError):
+    """Another driver holds the study."""
+
+    exit_code = 2
+
+    def __init__(self, study: str, home: str) -> None:
+        self.study = study
+        self.home = home
+        super().__init__(study, home)
+
+    def __str__(self) -> str:
+        return (
+            f"study {self.study} in {self.home} is being run by another process\n"
+            "Nothing was launched. Wait for it, stop it, or use another --home. "
+            f"Watch it with: mpn status {self.study} --home {self.home}"
+        )
+
+
+def shown(value: object) -> str:
+    """Show a value in a message as the user would write it in the file.
+
+    Args:
+        value: JSON-like, or anything.
+
+    Returns:
+        Text in quotes, ``true``, ``null``, or JSON, cut at 60 characters.
+    """
+    if isinstance(value, str):
+        text = repr(value)
+    else:
+        try:
+            text = json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError):
+            text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def suggestion(word: str, known: Iterable[str], label: str = "Known here") -> str:
+    """Say which name was probably meant, and which names there are.
+
+    Args:
+        word: The name that is not known.
+        known: The names that are.
+        label: What to call the list of them.
+
+    Returns:
+        ``did you mean 'top_k'? Known here: gap, top_k``, without the question if nothing is close.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    listing = f"{label}: {', '.join(names) or 'nothing'}"
+    return f"did you mean '{close[0]}'? {listing}" if close else listing
+
+
+def below(place: str, key: str | int) -> str:
+    """Write the place of a key or an index within a place.
+
+    Args:
+        place: Dotted, or "" for the top.
+        key: Key of a mapping or index into a list.
+
+    Returns:
+        ``base.streams`` or ``sizes[2]``, say.
+    """
+    if isinstance(key, int):
+        return f"{place}[{key}]"
+    return f"{place}.{key}" if place else key
+
+
+def refusal(found: str, wanted: str) -> PydanticCustomError:
+    """Make what a validator of a pydantic model raises, for ``problems_in`` to read.
+
+    Args:
+        found: What is there.
+        wanted: What would be right.
+
+    Returns:
+        The exception.
+    """
+    return PydanticCustomError("refused", "{found}; {wanted}", {"found": found, "wanted": wanted})
+
+
+def problems_in(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Put into words what pydantic found wrong with an input.
+
+    Args:
+        error: What validation raised.
+        model: The model that was validated; the descriptions of its fields say what is right.
+
+    Returns:
+        One problem for each error, places dotted from the top of the input, lines unknown.
+    """
+    return [_problem(details, model) for details in error.errors()]
+
+
+def location_of(details: ErrorDetails) -> tuple[str | int, ...]:
+    """Return where in the input an error of pydantic lies.
+
+    Args:
+        details: One of ``ValidationError.errors()``.
+
+    Returns:
+        Keys and indices from the top, without marks that are in no input.
+    """
+    return tuple(part for part in details["loc"] if part not in _MARKS)
+
+
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
+    location = location_of(details)
+    model, wanted = _field(location, model)
+    kind, value = details["type"], details["input"]
+    if kind == "refused":
+        found, wanted = details["ctx"]["found"], details["ctx"]["wanted"]
+    elif kind == "extra_forbidden":
+        found, wanted = "unknown key", suggestion(str(location[-1]), model.model_fields)
+    elif kind == "missing":
+        found, wanted = "missing", f"add it: {wanted}"
+    elif kind == "too_short":
+        found = "empty"
+    elif kind.startswith(("greater_than", "less_than")):
+        found = f"{shown(value)} is too {'small' if kind.startswith('greater') else 'large'}"
+    elif kind in _KINDS:
+        found = f"{shown(value)} is not {_KINDS[kind]}"
+        if kind == "string_type" and isinstance(value, int | float):
+            wanted += "; in quotes, if it is meant as text"
+    else:
+        found = f"{shown(value)}: {details['msg']}"
+        return Problem(functools.reduce(below, location, ""), None, found, wanted)
+    wanted = wanted or details["msg"].removeprefix("Input should be ")
+    return Problem(functools.reduce(below, location, ""), None, found, wanted)
+
+
+def _field(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[type[BaseModel], str]:
+    """Find the innermost model on the way to a place, and what its field should hold."""
+    wanted = ""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # a free key of a mapping, or an index
+        wanted = field.description or wanted
+        inner = _model_within(field.annotation)
+        if inner is None:
+            break
+        model = inner
+    return model, wanted
+
+
+def _model_within(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_within, get_args(annotation))), None)
+
+
+def _gutter(problem: Problem) -> str:
+    return problem.source if problem.line is None else f"line {problem.line}"

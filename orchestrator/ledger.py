@@ -1,0 +1,342 @@
+"""The ledger: results and checkpoints, addressed by what they are results of.
+
+Layout, on any fsspec URI::
+
+    blocks/<id[:2]>/<id>/records.parquet   the records, in order
+                         result.json       written last: it is there, so the block is complete
+                         attempt.json      when, where and how; no part of the result
+                         points.json       points of running curves, with their timestamps
+    work/<id>/segment-<position>.parquet   records of a block under way, piece by piece
+              points-<position>.json       points of running curves, with their timestamps
+              state-<position>.bin         written last: from here the block can go on
+    studies/<study>.json                   what the driver remembers of a study
+
+Everything is written under a temporary name and renamed, and what is read back is checked
+against the checksum in the file that was written last.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.objective import Point, Record, Resume, Segment, Summary
+
+_SCHEMA = pa.schema(
+    [
+        ("stream", pa.int32()),
+        ("position", pa.int32()),
+        ("item", pa.string()),
+        ("metric", pa.string()),
+        ("part", pa.string()),
+        ("value", pa.float64()),
+        ("n", pa.int64()),
+        ("seen", pa.bool_()),
+    ]
+)
+_STATE_MAGIC = "mpn-state-1"
+
+
+@dataclass(frozen=True)
+class TimedPoint:
+    """A point with the time at which it was first measured, in ms since the epoch."""
+
+    point: Point
+    timestamp_ms: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A complete block.
+
+    Attributes:
+        block_id: Its id.
+        summaries: One per stream.
+        records_sha256: Checksum of ``records.parquet``.
+        n_records: Their number.
+    """
+
+    block_id: str
+    summaries: Mapping[int, Summary]
+    records_sha256: str
+    n_records: int
+
+
+class Ledger:
+    """Where results are remembered; workers write it before the driver hears of them."""
+
+    def __init__(self, uri: str) -> None:
+        """Open a ledger.
+
+        Args:
+            uri: A folder, or any URI that fsspec knows.
+        """
+        self.uri = uri
+        self._files, root = fsspec.core.url_to_fs(uri)
+        self._root = root.rstrip("/")
+        self._is_local = "file" in _protocols(self._files)
+
+    # -- blocks ---------------------------------------------------------------------------
+
+    def result(self, block_id: str) -> Result | None:
+        """Return a complete block's result, or None; a damaged one is as good as none."""
+        content = self._read_json(f"{_block(block_id)}/result.json")
+        if content is None:
+            return None
+        try:
+            return Result(
+                block_id,
+                {
+                    int(stream): {name: (float(v), int(n)) for name, (v, n) in summary.items()}
+                    for stream, summary in content["summaries"].items()
+                },
+                content["records_sha256"],
+                content["n_records"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def is_complete(self, block_id: str) -> bool:
+        """Whether a block's result is there and its records are those it was written with."""
+        return self._whole_records(block_id) is not None
+
+    def records(self, block_id: str) -> list[Record]:
+        """Return the records of a complete block.
+
+        Raises:
+            FileNotFoundError: If the block is not complete.
+        """
+        data = self._whole_records(block_id)
+        if data is None:
+            raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
+        return _from_parquet(data)
+
+    def _whole_records(self, block_id: str) -> bytes | None:
+        """Return what ``records.parquet`` holds if it is what ``result.json`` speaks of."""
+        result = self.result(block_id)
+        data = None if result is None else self._read(f"{_block(block_id)}/records.parquet")
+        if result is None or data is None or _sha256(data) != result.records_sha256:
+            return None
+        return data
+
+    def complete(
+        self,
+        block_id: str,
+        records: Sequence[Record],
+        summaries: Mapping[int, Summary],
+        attempt: Mapping[str, object],
+    ) -> Result:
+        """Write a block's result: records, how they came about, and last ``result.json``.
+
+        The work files are removed after that. A block that is complete already stays as it is.
+        """
+        known = self.result(block_id)
+        if known is not None and self.is_complete(block_id):
+            return known
+        data = _to_parquet(records)
+        result = Result(block_id, summaries, _sha256(data), len(records))
+        content = {
+            "block_id": block_id,
+            "n_records": result.n_records,
+            "records_sha256": result.records_sha256,
+            "summaries": {str(stream): summaries[stream] for stream in sorted(summaries)},
+        }
+        self._publish(f"{_block(block_id)}/records.parquet", data)
+        self._publish_json(f"{_block(block_id)}/attempt.json", attempt)
+        points = [
+            {**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in self.points(block_id)
+        ]
+        self._publish_json(f"{_block(block_id)}/points.json", points)
+        self._publish_json(f"{_block(block_id)}/result.json", content)
+        self.discard_work(block_id)
+        return result
+
+    def attempt(self, block_id: str) -> Mapping[str, Any]:
+        """Return how a complete block came about: timings, host, attempt; may be empty."""
+        return self._read_json(f"{_block(block_id)}/attempt.json") or {}
+
+    # -- work under way -------------------------------------------------------------------
+
+    def checkpoint(
+        self, block_id: str, segment: Segment, timestamp_ms: int, *, after: int = 0
+    ) -> None:
+        """Keep a segment, so that the block can go on behind it.
+
+        The first to measure a point decides its timestamp: a segment that is made again after
+        a crash keeps the points that are already there.
+
+        Args:
+            block_id: The block.
+            segment: What was done since the checkpoint before.
+            timestamp_ms: When its points were measured.
+            after: Position of the checkpoint before; 0 if there is none. Others may lie between,
+                damaged or left by another worker; they are no part of this one's records.
+
+        Raises:
+            ValueError: If the checkpoint before is damaged.
+        """
+        work, position = f"work/{block_id}", segment.position
+        records = _to_parquet(segment.records)
+        self._publish(f"{work}/segment-{position:08d}.parquet", records)
+        if self._read_json(f"{work}/points-{position:08d}.json") is None:
+            points = [{**asdict(point), "timestamp_ms": timestamp_ms} for point in segment.points]
+            self._publish_json(f"{work}/points-{position:08d}.json", points)
+        before = self._state(block_id, after)[0]["segments"] if after else {}
+        header = {
+            "magic": _STATE_MAGIC,
+            "position": position,
+            "segments": {**before, str(position): _sha256(records)},
+            "state_sha256": _sha256(segment.state),
+        }
+        head = json.dumps(header, sort_keys=True).encode()
+        self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + segment.state)
+
+    def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
+        """Return the last checkpoint of a block that is whole, and the records up to it."""
+        for position in reversed(self._state_positions(block_id)):
+            try:
+                header, state = self._state(block_id, position)
+                records: list[Record] = []
+                for number, digest in sorted(header["segments"].items(), key=_as_number):
+                    part = self._read(f"work/{block_id}/segment-{int(number):08d}.parquet")
+                    if part is None or _sha256(part) != digest:
+                        raise ValueError(f"segment {number} is damaged")
+                    records += _from_parquet(part)
+            except (ValueError, KeyError, TypeError):
+                continue
+            return Resume(position, state), records
+        return None
+
+    def points(self, block_id: str) -> list[TimedPoint]:
+        """Return all points of a block so far, in order."""
+        contents = self._read_json(f"{_block(block_id)}/points.json")
+        if contents is None:
+            names = self._names(f"work/{block_id}", "points-", ".json")
+            parts = [self._read_json(f"work/{block_id}/{name}") or [] for name in names]
+            contents = [content for part in parts for content in part]
+        times = [content.pop("timestamp_ms") for content in contents]
+        first: dict[tuple[int, str, int], TimedPoint] = {}
+        for content, timestamp_ms in zip(contents, times, strict=True):
+            point = Point(**content)
+            key = (point.stream, point.metric, point.step)
+            if key not in first or timestamp_ms < first[key].timestamp_ms:
+                first[key] = TimedPoint(point, timestamp_ms)
+        return list(first.values())
+
+    def _state_positions(self, block_id: str) -> list[int]:
+        names = self._names(f"work/{block_id}", "state-", ".bin")
+        return [int(name.removeprefix("state-").removesuffix(".bin")) for name in names]
+
+    def _state(self, block_id: str, position: int) -> tuple[dict[str, Any], bytes]:
+        """Return header and state of one checkpoint; ValueError if it is damaged."""
+        data = self._read(f"work/{block_id}/state-{position:08d}.bin") or b""
+        head, _, state = data.partition(b"\n")
+        header: dict[str, Any] = json.loads(head)
+        if header["magic"] != _STATE_MAGIC or header["state_sha256"] != _sha256(state):
+            raise ValueError(f"state {position} of block {block_id} is damaged")
+        return header, state
+
+    def discard_work(self, block_id: str) -> None:
+        """Forget all checkpoints of a block."""
+        path = f"{self._root}/work/{block_id}"
+        if self._files.exists(path):
+            self._files.rm(path, recursive=True)
+
+    # -- what the driver remembers --------------------------------------------------------
+
+    def study(self, name: str) -> dict[str, Any] | None:
+        """Return what is remembered of a study, or None."""
+        content: dict[str, Any] | None = self._read_json(f"studies/{name}.json")
+        return content
+
+    def remember_study(self, name: str, content: Mapping[str, object]) -> None:
+        """Remember a study, in place of what was remembered before."""
+        self._publish_json(f"studies/{name}.json", content)
+
+    def study_names(self) -> list[str]:
+        """Return the names of all remembered studies."""
+        return [name.removesuffix(".json") for name in self._names("studies", "", ".json")]
+
+    # -- files ----------------------------------------------------------------------------
+
+    def _publish(self, name: str, data: bytes) -> None:
+        """Write a file so that it is there whole, or not at all."""
+        path = f"{self._root}/{name}"
+        self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        if not self._is_local:
+            self._files.pipe_file(path, data)  # an object store shows whole objects only
+            return
+        temporary = Path(f"{path}.{uuid.uuid4().hex}.part")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _publish_json(self, name: str, content: object) -> None:
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+        self._publish(name, text.encode() + b"\n")
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            data: bytes = self._files.cat_file(f"{self._root}/{name}")
+            return data
+        except FileNotFoundError:
+            return None
+
+    def _read_json(self, name: str) -> Any:
+        data = self._read(name)
+        try:
+            return None if data is None else json.loads(data)
+        except ValueError:
+            return None
+
+    def _names(self, folder: str, prefix: str, suffix: str) -> list[str]:
+        try:
+            paths = self._files.ls(f"{self._root}/{folder}", detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = sorted(path.rsplit("/", 1)[-1] for path in paths)
+        return [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+
+
+def _block(block_id: str) -> str:
+    return f"blocks/{block_id[:2]}/{block_id}"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _as_number(pair: tuple[str, object]) -> int:
+    return int(pair[0])
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    protocol = files.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
+
+
+def _to_parquet(records: Sequence[Record]) -> bytes:
+    names = [field.name for field in fields(Record)]
+    columns = [[getattr(record, name) for record in records] for name in names]
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _from_parquet(data: bytes) -> list[Record]:
+    return [Record(**row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]

@@ -1,0 +1,375 @@
+"""The driver: one loop that ties study, book, scheduler, executor, ledger and tracker.
+
+It is single-threaded, and the only writer of the book and the tracker. Everything it knows can
+be had again from the book and the ledger, so that killing it at any point loses nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from orchestrator.errors import InputError
+from orchestrator.executors.on_demand import OnDemandExecutor
+from orchestrator.executors.protocol import Executor
+from orchestrator.home import Home
+from orchestrator.ledger import Ledger
+from orchestrator.locks import only_driver
+from orchestrator.objective import Objective
+from orchestrator.plan import TrialPlan, expand, get_path, trial_for
+from orchestrator.results import StudyResults, estimates
+from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
+from orchestrator.search.book import TrialBook
+from orchestrator.spec import StudySpec, definition_of
+from orchestrator.study_record import Entry, StudyRecord
+from orchestrator.tracking.protocol import Tracker, TrialEnd, TrialHeader
+
+_LOG = logging.getLogger(__name__)
+_SAVE_EVERY_S = 2.0
+_STOPPED = "The study stopped; blocks that are complete are kept. Mend this and run it again."
+
+
+class Watcher(Protocol):
+    """Told what goes on, to show it."""
+
+    def preparing(self, stage: str, done: int, total: int) -> None:
+        """Something is built that all trials need."""
+        ...
+
+    def progressed(self, n_units: int, total: int) -> None:
+        """So many units of this run's total are done; a search's total grows."""
+        ...
+
+    def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
+        """A trial is complete, or has failed."""
+        ...
+
+
+class StopRequest:
+    """Made by a signal handler; the sweep stops at the next checkpoints.
+
+    Attributes:
+        asked: Whether it was made.
+        listeners: Called when it is made, from the signal handler.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.listeners: list[Callable[[], None]] = []
+
+    def ask(self) -> None:
+        """Make the request; asking again changes nothing."""
+        if not self.asked:
+            self.asked = True
+            for listener in self.listeners:
+                listener()
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """Figures of one run of a study.
+
+    Attributes:
+        blocks_executed: Blocks that ran.
+        blocks_reused: Blocks that were complete in the ledger already.
+        model_loads: Models loaded by all replicas.
+        actors: Replicas; 0 if nothing had to run.
+        units_per_s: Units of work per second of wall time since the first launch, or None.
+    """
+
+    blocks_executed: int
+    blocks_reused: int
+    model_loads: int
+    actors: int
+    units_per_s: float | None
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """How a run of a study ended.
+
+    Attributes:
+        state: ``done``, ``failed`` (with failed trials) or ``interrupted``.
+        failures: Why trials failed in this run.
+        last_run: Its figures.
+    """
+
+    state: str
+    failures: tuple[Failure, ...]
+    last_run: LastRun
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a sweep is given by whoever starts it.
+
+    Attributes:
+        make_executor: Makes the executor for so many missing blocks.
+        tracker: The mirror.
+        watcher: Shows progress.
+        stop: Asked by a signal handler.
+        tags: Provenance for the tracker.
+        artifacts: Draws the study's tables and pages, file name to text.
+        clock: Seconds that do not go back.
+        poll_s: How long one pass may wait for something to happen.
+    """
+
+    make_executor: Callable[[int], Executor]
+    tracker: Tracker
+    watcher: Watcher
+    stop: StopRequest
+    tags: Mapping[str, str]
+    artifacts: Callable[[StudyResults], Mapping[str, str]]
+    clock: Callable[[], float] = time.monotonic
+    poll_s: float = 0.2
+
+
+def run_sweep(
+    spec: StudySpec, objective: Objective, home: Home, around: Surroundings
+) -> SweepReport:
+    """Run a study, or go on with it, until it is done or asked to stop.
+
+    Args:
+        spec: The study.
+        objective: What it asks.
+        home: Where everything is kept.
+        around: Executor, tracker and the rest.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        StudyBusyError: If another process runs the study in this home.
+        InputError: If the work found the input at fault; finished blocks are kept.
+    """
+    home.make()
+    with only_driver(spec.study, home):
+        record = StudyRecord(spec, objective, Ledger(str(home.ledger)), home.cache, around.tags)
+        sweep = _Sweep(record, around)
+        book = TrialBook.open(
+            home.optuna_uri,
+            spec.study,
+            definition={**definition_of(spec), "directions": dict(sweep.directions)},
+            directions=sweep.directions,
+            search=spec.search,
+        )
+        around.tracker.open(record.header)
+        try:
+            if spec.search is None:
+                sweep.run_planned(book)
+            else:
+                sweep.run_search(book)
+            return sweep.close()
+        finally:
+            sweep.executor.close()
+
+
+class _Sweep:
+    """One run of one study."""
+
+    def __init__(self, record: StudyRecord, around: Surroundings) -> None:
+        self._record, self._around = record, around
+        self.executor = OnDemandExecutor(
+            lambda: around.make_executor(record.blocks_missing or self._blocks_ahead)
+        )
+        retry = record.spec.retry
+        self._scheduler = Scheduler(self.executor, RetryPolicy(retry.attempts, retry.backoff_s))
+        around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
+        self._blocks_ahead = 1
+        self._failures: list[Failure] = []
+        self._over_budget = False
+        self._began_s: float | None = None
+        self._saved_s = -_SAVE_EVERY_S
+
+    @property
+    def directions(self) -> Mapping[str, str]:
+        """What Optuna is told of each trial: the search's objectives, or the primary metric."""
+        spec, objective = self._record.spec, self._record.objective
+        if spec.search is not None:
+            return spec.search.objectives
+        return {spec.measure.primary: objective.metrics[spec.measure.primary]}
+
+    def run_planned(self, book: TrialBook) -> None:
+        """Run the trials that the study file lists."""
+        plans = expand(self._record.spec, self._record.objective)
+        book.register(plans)
+        self._blocks_ahead = sum(map(self._n_blocks, plans))
+        for plan in plans:
+            self._prepare(plan)
+        for plan in plans:
+            self._submit(plan)
+        while not self._scheduler.is_idle:
+            for outcome in self._step():
+                self._end(outcome, book)
+
+    def run_search(self, book: TrialBook) -> None:
+        """Ask and tell in one fixed order, so that the sampler always knows the same.
+
+        Trial n is asked for when exactly the trials up to ``n - parallel`` have been told,
+        whatever order they end in. Trials of an earlier run are gone through again: those that
+        have ended end at once, and telling them again changes nothing.
+        """
+        record, search = self._record, self._record.spec.search
+        assert search is not None
+        ended: dict[int, TrialOutcome] = {}
+        asked = told = 0
+
+        def admit(number: int, values: dict[str, object]) -> None:
+            plan = trial_for(record.spec, record.objective, number, values)
+            self._blocks_ahead = search.parallel * self._n_blocks(plan)
+            self._prepare(plan)
+            self._submit(plan)
+
+        if (baseline := record.spec.measure.baseline) is not None:
+            book.begin_with(
+                {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
+            )
+        for number, values in book.asked():
+            admit(number, values)
+            asked += 1
+        while told < search.trials:
+            must_ask = asked < min(search.trials, told + search.parallel)
+            if must_ask and not self._is_stopping:
+                admit(*book.ask())
+                asked += 1
+            elif told in ended and not must_ask:
+                self._end(ended[told], book)
+                told += 1
+            elif self._is_stopping and self._scheduler.is_idle:
+                return
+            else:
+                ended |= {outcome.number: outcome for outcome in self._step()}
+
+    def close(self) -> SweepReport:
+        """Write down how the run ended."""
+        entries = self._record.entries.values()
+        if all(entry.state is TrialState.COMPLETE for entry in entries):
+            state = "done"
+        else:
+            state = "interrupted" if self._around.stop.asked else "failed"
+        scheduler = self._scheduler
+        elapsed = 0.0 if self._began_s is None else self._around.clock() - self._began_s
+        last_run = LastRun(
+            scheduler.blocks_executed,
+            self._record.blocks_reused,
+            self.executor.model_loads,
+            self.executor.n_actors,
+            scheduler.units_executed / elapsed if elapsed > 0 else None,
+        )
+        self._record.save(state, asdict(last_run))
+        results = StudyResults.load(self._record.ledger, self._record.spec.study)
+        assert results is not None
+        ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
+        differences = {
+            ids[row.trial.number]: {
+                f"difference.{name}": estimate.mean
+                for name, estimate in row.difference.items()
+                if name in self._record.objective.metrics
+            }
+            for row in results.rows()
+        }
+        self._around.tracker.finish_study(state, differences, self._around.artifacts(results))
+        return SweepReport(state, tuple(self._failures), last_run)
+
+    # -- trials ---------------------------------------------------------------------------
+
+    def _n_blocks(self, plan: TrialPlan) -> int:
+        return len(self._record.objective.blocks(plan.params))
+
+    def _prepare(self, plan: TrialPlan) -> None:
+        """Build what the identity of a trial needs, where it is not there yet."""
+        if self._record.objective.identity(plan.params, self._record.cache) is None:
+            self.executor.prepare(plan.params, self._around.watcher.preparing)
+
+    def _submit(self, plan: TrialPlan) -> None:
+        entry = self._record.admit(plan)
+        self._scheduler.submit(entry.work, entry.reused)
+
+    def _step(self) -> tuple[TrialOutcome, ...]:
+        """Make one pass, and show what it changed."""
+        if self._around.stop.asked:  # before this sweep could listen, perhaps
+            self._scheduler.stop()
+        self._save_now_and_then()
+        step = self._scheduler.step(self._around.clock(), self._around.poll_s)
+        for number in step.started:
+            if self._began_s is None:
+                self._began_s = self._around.clock()
+            entry = self._record.entries[number]
+            entry.state = TrialState.RUNNING
+            self._around.tracker.start_trial(self._header(entry))
+        done = self._scheduler.units_executed + sum(self.executor.progress().values())
+        self._around.watcher.progressed(done, self._record.units_missing)
+        return step.ended
+
+    def _end(self, outcome: TrialOutcome, book: TrialBook) -> None:
+        """Write down everywhere that a trial has ended; its results are in the ledger."""
+        entry, failure = self._record.entries[outcome.number], outcome.failure
+        entry.state = outcome.state
+        if failure is not None:
+            if failure.problems:
+                self._abandon(failure.reason, book)
+                raise InputError(self._record.spec.study, failure.problems, _STOPPED)
+            entry.failure = f"{failure.reason}\n{failure.details}".strip()
+            self._failures.append(failure)
+            _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
+        end = self._trial_end(entry)
+        values = [end.metrics.get(name) for name in self.directions]
+        defined = [value for value in values if value is not None]
+        is_whole = failure is None and len(defined) == len(values)
+        book.tell(entry.plan.number, defined if is_whole else None)
+        self._around.tracker.finish_trial(self._header(entry), end)
+        self._around.watcher.trial_ended(entry.plan, failure)
+        budget = self._record.spec.budget.max_failed_trials
+        if budget is not None and len(self._failures) > budget:
+            self._over_budget = True
+            self._scheduler.stop()
+            self.executor.ask_to_stop()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._around.stop.asked or self._over_budget
+
+    def _abandon(self, reason: str, book: TrialBook) -> None:
+        """Leave nothing open behind when the input turns out to be wrong."""
+        for number, entry in self._record.entries.items():
+            if entry.state is not TrialState.COMPLETE:
+                entry.state, entry.failure = TrialState.FAILED, reason
+                if self._record.spec.search is None:  # a sampler would remember it for ever
+                    book.tell(number, None)
+                self._around.tracker.finish_trial(self._header(entry), self._trial_end(entry))
+        self._record.save("failed", None)
+        self._around.tracker.finish_study("failed", {}, {})
+
+    def _trial_end(self, entry: Entry) -> TrialEnd:
+        """Collect from the ledger what the tracker shows of a trial that has ended."""
+        record = self._record
+        ids = [block.block_id for block in entry.blocks]
+        streams: dict[int, Mapping[str, tuple[float, int]]] = {}
+        for result in filter(None, map(record.ledger.result, ids)):
+            streams |= result.summaries
+        level = record.spec.measure.interval.level
+        primary = record.spec.measure.primary
+        metrics: dict[str, float] = {}
+        for name, estimate in estimates(streams, level).items():
+            metrics[name] = estimate.mean
+            ends = {f"{name}.low": estimate.low, f"{name}.high": estimate.high}
+            if name in record.objective.metrics:
+                metrics |= {end: value for end, value in ends.items() if value is not None}
+        metrics = {name: metrics[name] for name in sorted(metrics, key=lambda n: n != primary)}
+        finished_s = [record.ledger.attempt(i).get("finished_s", 0.0) for i in ids]
+        return TrialEnd(
+            entry.state is TrialState.COMPLETE,
+            metrics,
+            [point for i in ids for point in record.ledger.points(i)],
+            int(max(finished_s, default=0.0) * 1000),
+            entry.failure,
+        )
+
+    def _header(self, entry: Entry) -> TrialHeader:
+        return entry.header(self._record.objective, self._record.cache)
+
+    def _save_now_and_then(self) -> None:
+        if self._around.clock() - self._saved_s >= _SAVE_EVERY_S:
+            self._record.save("running", None)
+            self._saved_s = self._around.clock()

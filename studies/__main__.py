@@ -1,0 +1,6 @@
+"""The mpn command line, as ``python -m studies``."""
+
+from studies.cli import main
+
+if __name__ == "__main__":
+    main()

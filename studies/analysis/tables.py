@@ -1,0 +1,243 @@
+"""A study's table: a row per trial, for terminals, papers and programs."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from orchestrator.identity import canonical_json
+from orchestrator.results import Estimate, Row, StudyResults
+
+_WIDE = 110
+FORMATS = ("md", "json", "csv", "latex")
+_TITLES = {
+    "cross_lingual_generality": "CLG",
+    "cross_lingual_generality_seen": "CLG seen",
+    "cross_lingual_generality_unseen": "CLG unseen",
+    "cross_lingual_rephrase": "CL rephrase",
+}
+_ABBREVIATIONS = "CLG: cross-lingual generality; CL rephrase: rephrases in languages but the source"
+
+
+def headline_metrics(results: StudyResults) -> list[str]:
+    """Return the metrics that a reader wants first: the study's own, and what tells them apart.
+
+    Args:
+        results: The study.
+
+    Returns:
+        The primary metric, its seen and unseen parts, rephrases, then the guards; only those
+        that some trial has.
+    """
+    primary = results.measure["primary"]
+    wanted = [
+        "reliability",
+        primary,
+        f"{primary}_seen",
+        f"{primary}_unseen",
+        "cross_lingual_rephrase",
+        *results.measure["guard"],
+    ]
+    found = {name for row in results.rows() for name in row.metrics}
+    return [name for name in dict.fromkeys(wanted) if name in found]
+
+
+def render_table(results: StudyResults, form: str) -> str:
+    """Render the table.
+
+    Args:
+        results: The study.
+        form: One of :data:`FORMATS`. Markdown and LaTeX give percent with the half width of
+            the interval and the paired difference to the baseline; JSON and CSV give rates.
+
+    Returns:
+        Text, ending in a newline.
+    """
+    rows = results.rows()
+    match form:
+        case "json":
+            return json.dumps([row.to_json() for row in rows], allow_nan=False, indent=1) + "\n"
+        case "csv":
+            return _csv(rows)
+        case "latex":
+            return _latex(results, rows)
+        case "md":
+            return _markdown(results, rows)
+        case _:
+            raise ValueError(f"unknown format {form!r}; known are {', '.join(FORMATS)}")
+
+
+def table_cells(results: StudyResults, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the cells of the table for people, in percent."""
+    metrics = headline_metrics(results)
+    wanted = dict.fromkeys([results.measure["primary"], "cross_lingual_rephrase"])
+    compared = [metric for metric in wanted if metric in metrics]
+    paths = list(rows[0].trial.params) if rows else []
+    titles, gains = map(_title, metrics), (f"Δ {_title(metric)}" for metric in compared)
+    header = ["trial", *_short(paths), *titles, *gains]
+    cells = []
+    for row in rows:
+        name = f"{row.trial.number}" if paths else row.trial.label
+        if row.trial.state != "complete":
+            name += f" ({row.trial.state})"
+        values = [_brief(row.trial.params[path]) for path in paths]
+        shown = [_percent(row.metrics.get(metric)) for metric in metrics]
+        cells.append([name, *values, *shown, *(_gain(row, m) for m in compared)])
+    return header, cells
+
+
+def terminal_table(results: StudyResults, width: int) -> Table:
+    """Return the table for a terminal of so many columns.
+
+    Intervals stand below their means; on a narrow terminal those of the levels are left out, and
+    the differences keep theirs.
+    """
+    header, cells = table_cells(results, results.rows())
+    table = Table(title=results.question, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    for i, column in enumerate(header):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in cells:
+        if width < _WIDE:
+            row = [cell.partition(" ± ")[0] for cell in row]
+        table.add_row(*(_in_lines(cell) for cell in row))
+    return table
+
+
+def _in_lines(cell: str) -> str:
+    for before, after in ((" ± ", "\n± "), (" [", "\n["), (", ", ",\n")):
+        cell = cell.replace(before, after)
+    return cell
+
+
+def footnote(results: StudyResults) -> str:
+    """Say what the numbers are."""
+    rows = results.rows()
+    n = max((len(row.trial.streams) for row in rows), default=0)
+    level = f"{results.level * 100:g} %"
+    if n < 2:
+        return "In %; one stream, so there are no intervals."
+    return (
+        f"In %, mean over {n} streams ± half the {level} interval (Student's t over streams); "
+        f"differences are paired by stream, with their {level} interval. "
+        f"Δ: difference to the baseline. {_ABBREVIATIONS}. "
+        "Seen: languages that the pairing drew from; unseen: all other target languages."
+    )
+
+
+def _markdown(results: StudyResults, rows: Sequence[Row]) -> str:
+    header, cells = table_cells(results, rows)
+    lines = ["| " + " | ".join(line) + " |" for line in [header, *cells]]
+    rule = "|" + "|".join([" --- "] + [" ---: "] * (len(header) - 1)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:], "", footnote(results)]) + "\n"
+
+
+def _latex(results: StudyResults, rows: Sequence[Row]) -> str:
+    header, cells = table_cells(results, rows)
+    lines = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in [header, *cells]]
+    columns = "l" + "r" * (len(header) - 1)
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            f"% {footnote(results)}",
+            "",
+        ]
+    )
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """One line per trial and metric: the long form that every program reads."""
+    paths = list(rows[0].trial.params) if rows else []
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    ends = ["mean", "low", "high", "n", "difference", "difference_low", "difference_high"]
+    writer.writerow(["trial", "label", "baseline", *paths, "metric", *ends])
+    for row in rows:
+        values = [_value(row.trial.params[path]) for path in paths]
+        for name, estimate in row.metrics.items():
+            writer.writerow(
+                [
+                    row.trial.number,
+                    row.trial.label,
+                    str(row.trial.baseline).lower(),
+                    *values,
+                    name,
+                    *_numbers(estimate),
+                    estimate.n,
+                    *_numbers(row.difference.get(name)),
+                ]
+            )
+    return out.getvalue()
+
+
+def _numbers(estimate: Estimate | None) -> list[float | str]:
+    if estimate is None:
+        return ["", "", ""]
+    return ["" if x is None else x for x in (estimate.mean, estimate.low, estimate.high)]
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    if estimate.high is None:
+        return f"{estimate.mean * 100:.1f}"
+    return f"{estimate.mean * 100:.1f} ± {(estimate.high - estimate.mean) * 100:.1f}"
+
+
+def _title(metric: str) -> str:
+    return _TITLES.get(metric, metric.replace("_", " "))
+
+
+def _gain(row: Row, metric: str) -> str:
+    if row.trial.baseline:
+        return "baseline"
+    estimate = row.difference.get(metric)
+    if estimate is None:
+        return "–"
+    gain = f"{estimate.mean * 100:+.1f}"
+    if estimate.low is None or estimate.high is None:
+        return gain
+    return f"{gain} [{estimate.low * 100:+.1f}, {estimate.high * 100:+.1f}]"
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _brief(value: object) -> str:
+    """Return a swept value as people read it; CSV and JSON have it whole."""
+    if isinstance(value, Mapping):
+        return "{…}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return _value(value)
+
+
+def _short(paths: Sequence[str]) -> list[str]:
+    """Return as little of each path as tells them apart."""
+    last: Mapping[str, str] = {path: path.rsplit(".", 1)[-1] for path in paths}
+    names = list(last.values())
+    return [last[path] if names.count(last[path]) == 1 else path for path in paths]
+
+
+def _escaped(text: str) -> str:
+    for plain, escaped in (
+        ("\\", r"\textbackslash{}"),
+        ("_", r"\_"),
+        ("%", r"\%"),
+        ("&", r"\&"),
+        ("#", r"\#"),
+        ("±", r"$\pm$"),
+        ("Δ", r"$\Delta$"),
+        ("–", "--"),
+    ):
+        text = text.replace(plain, escaped)
+    return text

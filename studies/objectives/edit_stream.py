@@ -1,0 +1,143 @@
+"""The edit-stream objective: one block of streams, edited and measured in all languages."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mpn.data.sources import corpus_fingerprint, corpus_languages, load_corpus
+from mpn.errors import MpnInputError
+from mpn.metrics.summary import summarise
+from mpn.metrics.values import DIRECTIONS, MetricValue
+from mpn.model_sources import build_model, find_model, fingerprint
+from orchestrator.errors import Problem, location_of, problems_in
+from orchestrator.objective import Params, Record, Site, Worker
+from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
+from studies.objectives.method_errors import input_errors, problem_of
+
+RESULTS_VERSION = 1
+"""To be raised whenever the same parameters give other records."""
+
+
+class EditStreamObjective:
+    """See :class:`orchestrator.objective.Objective`."""
+
+    name = "edit_stream"
+    unit = "edits"
+    metrics: Mapping[str, str] = DIRECTIONS
+
+    def resolve(self, params: Params) -> tuple[dict[str, object], list[Problem]]:
+        """Fill in defaults, and check what can be checked without loading anything."""
+        problems: list[Problem] = []
+        try:
+            settings = EditStreamSettings.model_validate(dict(params))
+        except ValidationError as error:
+            problems = problems_in(error, EditStreamSettings)
+            settings = _without(params, [location_of(details) for details in error.errors()])
+        return settings.to_json(), [*problems, *_problems(settings)]
+
+    def blocks(self, params: Params) -> tuple[tuple[int, ...], ...]:
+        """One stream a block."""
+        return tuple((stream,) for stream in range(settings_of(params).streams.count))
+
+    def units(self, params: Params, streams: Sequence[int]) -> int:
+        """Edits of the streams."""
+        return len(streams) * settings_of(params).streams.edits
+
+    def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
+        """Parameters, with model and corpus replaced by their contents.
+
+        Left out: how many streams there are.
+        """
+        settings = settings_of(params)
+        corpus_digest = corpus_fingerprint(settings.dataset)
+        directory = find_model(settings.backbone, corpus_digest, cache)
+        if directory is None:
+            return None
+        content = settings.to_json()
+        content["backbone"] = {
+            "fingerprint": fingerprint(directory),
+            "max_tokens": settings.backbone.max_tokens,
+        }
+        for name in ("path", "revision", "limit", "split", "languages", "name"):
+            del content["dataset"][name]
+        content["dataset"]["fingerprint"] = corpus_digest
+        del content["streams"]["count"]
+        return {"results_version": RESULTS_VERSION, **content}
+
+    def prepare(
+        self, params: Params, site: Site, progress: Callable[[str, int, int], None]
+    ) -> None:
+        """Build or fetch the base model."""
+        settings = settings_of(params)
+        with input_errors():
+            digest = corpus_fingerprint(settings.dataset)
+            if find_model(settings.backbone, digest, site.cache) is None:
+                corpus = load_corpus(settings.dataset, site.cache / "datasets")
+                build_model(settings.backbone, corpus, digest, site.cache, progress)
+
+    def open(self, site: Site) -> Worker:
+        """Start a worker; it loads the model with its first block."""
+        from studies.objectives.edit_stream_worker import EditStreamWorker  # takes seconds
+
+        return EditStreamWorker(site)
+
+    def summarise(
+        self, params: Params, records: Sequence[Record]
+    ) -> dict[int, dict[str, tuple[float, int]]]:
+        """Reduce records with the metrics' own rules."""
+        protocol = settings_of(params).streams.protocol
+        values: dict[int, list[MetricValue]] = {}
+        for record in records:
+            values.setdefault(record.stream, []).append(
+                MetricValue(
+                    record.metric,
+                    record.part,
+                    protocol,
+                    record.value,
+                    record.n,
+                    record.position,
+                    record.item,
+                    record.seen,
+                )
+            )
+        return {stream: summarise(found) for stream, found in values.items()}
+
+    def dataset(self, params: Params, cache: Path) -> Mapping[str, str]:
+        """Name and digest of the corpus."""
+        settings = settings_of(params)
+        return {settings.dataset.name: corpus_fingerprint(settings.dataset)}
+
+
+def _problems(settings: EditStreamSettings) -> Iterator[Problem]:
+    """Check languages and paths, which need no model."""
+    try:
+        settings = settings_of(settings.to_json())
+        languages = corpus_languages(settings.dataset)
+        source = settings.streams.source_language
+        if source not in languages:
+            raise MpnInputError(
+                "streams.source_language", source, f"the data set has {' '.join(languages)}"
+            )
+        targets = sorted(set(languages) - {source})
+        settings.pairing.drawn_from(targets, seed=0, stream=0)
+        corpus_fingerprint(settings.dataset)
+    except MpnInputError as error:
+        yield problem_of(error)
+
+
+def _without(params: Params, wrong: Sequence[tuple[str | int, ...]]) -> EditStreamSettings:
+    """Return settings in which defaults stand where values are wrong, to check the others."""
+    repaired = copy.deepcopy(dict(params))
+    for location in wrong:
+        parent: Any = repaired
+        for key in location[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        if isinstance(parent, dict):
+            parent.pop(location[-1], None)
+    try:
+        return EditStreamSettings.model_validate(repaired)
+    except ValidationError:
+        return EditStreamSettings()

@@ -1,0 +1,83 @@
+"""What the base of an edit-stream study can say."""
+
+import os
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from mpn.data.sources import DatasetSettings
+from mpn.editors.settings import TransformerPatcherSettings
+from mpn.errors import MpnInputError
+from mpn.model_sources import BackboneSettings
+from mpn.pairing import PairingSettings
+from mpn.settings import Settings
+from orchestrator.objective import Params
+
+
+class StreamSettings(Settings):
+    """The replicates of a trial.
+
+    Attributes:
+        count: Number of streams. Stream numbers mean the same edits in every trial.
+        edits: Edits a stream.
+        protocol: ``single``: each edit on the fresh base model. ``sequential``: one after
+            another, with no reset.
+        source_language: Language of the edit requests.
+        seed: Of everything random in the editing.
+        batch: Edits trained side by side under ``single``.
+    """
+
+    count: PositiveInt = 5
+    edits: PositiveInt = 10
+    protocol: Literal["single", "sequential"] = "single"
+    source_language: str = "en"
+    seed: NonNegativeInt = 0
+    batch: PositiveInt = 32
+
+
+class EditStreamSettings(Settings):
+    """The ``base`` of an edit-stream study.
+
+    Attributes:
+        backbone: Which model.
+        dataset: Which examples.
+        streams: How many edits, how.
+        editor: What makes the edits.
+        pairing: Which languages stand beside the source; ``languages: 0`` is the plain editor.
+        engine: ``cached``, or ``full``: the slow plain path, for checking.
+    """
+
+    backbone: BackboneSettings = BackboneSettings()
+    dataset: DatasetSettings = DatasetSettings()
+    streams: StreamSettings = StreamSettings()
+    editor: TransformerPatcherSettings = TransformerPatcherSettings()
+    pairing: PairingSettings = PairingSettings()
+    engine: Literal["cached", "full"] = "cached"
+
+
+def settings_of(params: Params) -> EditStreamSettings:
+    """Return checked parameters as settings, with variables in paths expanded."""
+    settings = EditStreamSettings.model_validate(dict(params))
+    backbone, dataset = settings.backbone, settings.dataset
+    path = None if dataset.path is None else _expanded("dataset.path", dataset.path)
+    name = _expanded("backbone.name", backbone.name)
+    return settings.model_copy(
+        update={
+            "backbone": backbone.model_copy(update={"name": name}),
+            "dataset": dataset.model_copy(update={"path": path}),
+        }
+    )
+
+
+def _expanded(place: str, path: str) -> str:
+    """Replace ``$NAME`` by the environment's value.
+
+    Raises:
+        MpnInputError: If the environment has no such name.
+    """
+    expanded = os.path.expandvars(path)
+    if "$" in expanded:
+        raise MpnInputError(
+            place, f"{path}: a variable in it is not set", "export it, or write the path"
+        )
+    return expanded

@@ -1,0 +1,157 @@
+"""The command line's contract, as scripts rely on it."""
+
+import csv
+import io
+import json
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def home(study, tmp_path_factory):
+    """A home in which the small study was run inline."""
+    from command_line import CommandLine
+
+    mpn = CommandLine(tmp_path_factory.mktemp("home"))
+    mpn("run", study, "--executor", "inline")
+    return mpn
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("actors", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_any_number_of_actors_gives_the_same_records(home, mpn, study, actors):
+    mpn.run("run", study, "--actors", actors)
+    assert mpn.records() == home.records()
+    last_run = mpn.json("status", "small", "--json")["last_run"]
+    assert last_run["actors"] == actors
+    assert last_run["model_loads"] == actors
+    assert last_run["blocks_executed"] == 6
+
+
+def test_a_home_holds_what_the_documentation_says(home):
+    names = {path.name for path in home.home.iterdir()}
+    assert {"optuna.db", "mlflow.db", "mlartifacts", "ledger", "cache"} <= names
+
+
+def test_a_finished_study_runs_nothing_and_says_so(home, study):
+    before = home.records()
+    said = home.run("run", study)  # on Ray, which is not started
+    assert "Nothing to run: all 6 blocks of small are complete." in said
+    assert home.records() == before
+    assert home.json("status", "small", "--json")["last_run"]["blocks_executed"] == 0
+
+
+def test_plan_says_what_is_there_already(home, mpn, study):
+    full, fresh = home.json("plan", study, "--json"), mpn.json("plan", study, "--json")
+    totals = {"trials": 3, "blocks": 6, "units": 36}
+    assert full["totals"] == {**totals, "blocks_in_ledger": 6}
+    assert fresh["totals"] == {**totals, "blocks_in_ledger": 0}
+    assert [trial["baseline"] for trial in full["trials"]] == [True, False, False]
+    assert not mpn.home.exists()  # planning leaves nothing behind
+
+
+def test_status_counts_trials_and_blocks(home):
+    status = home.json("status", "small", "--json")
+    assert status["trials"]["complete"] == 3
+    assert status["blocks"] == {"waiting": 0, "running": 0, "complete": 6, "failed": 0}
+
+
+def test_the_table_has_a_row_per_trial_with_paired_differences(home):
+    rows = home.json("table", "small", "--format", "json")
+    assert [row["params"] for row in rows] == [{"pairing.languages": n} for n in (0, 2, 5)]
+    assert rows[0]["baseline"] and rows[0]["difference"] == {}
+    metric = rows[1]["metrics"]["cross_lingual_generality"]
+    assert metric["n"] == 2
+    assert metric["low"] <= metric["mean"] <= metric["high"]
+    gain = rows[1]["difference"]["cross_lingual_generality"]["mean"]
+    base = rows[0]["metrics"]["cross_lingual_generality"]["mean"]
+    assert gain == pytest.approx(metric["mean"] - base)
+    assert {f"locality/{lang}" for lang in "en de es fr ru zh".split()} <= set(rows[0]["metrics"])
+    assert "cross_lingual_generality_unseen" not in rows[2]["metrics"]  # all five are paired
+
+
+def test_the_table_comes_in_every_format(home):
+    markdown = home("table", "small", "--format", "md")
+    assert markdown.startswith("| trial | languages | reliability |")
+    latex = home("table", "small", "--format", "latex")
+    assert latex.startswith("\\begin{tabular}{l") and "\\bottomrule" in latex
+    rows = list(csv.DictReader(io.StringIO(home("table", "small", "--format", "csv"))))
+    assert {row["trial"] for row in rows} == {"0", "1", "2"}
+    assert "small" not in home("table", "small")  # the terminal's has the question as its title
+
+
+def test_the_report_is_one_page(home, tmp_path):
+    path = tmp_path / "page.html"
+    assert home("report", "small", "-o", path).strip() == str(path)
+    page = path.read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "Does anything change when nothing should?" in page
+
+
+def test_three_mistakes_get_one_answer_and_nothing_is_launched(mpn, study, tmp_path):
+    text = study.read_text()
+    broken = tmp_path / "broken.yaml"
+    text = text.replace("count: 2", "cuont: 2")
+    text = text.replace("protocol: sequential", "protocol: parallel")
+    broken.write_text(text.replace("[0, 2, 5]", "[0, 2, 9]"))
+    said = mpn("run", broken, code=2)
+    assert said.startswith(f"3 problems in {broken}")
+    assert "base.streams.cuont: unknown key" in said
+    assert "did you mean 'count'?" in said
+    assert "base.streams.protocol: 'parallel'" in said
+    assert "sweep.pairing.languages[2]" in said
+    assert f"Nothing was launched. Re-check with: mpn plan {broken}" in said
+    assert not mpn.home.exists()
+
+
+def test_a_study_that_was_never_run_is_not_found(home):
+    said = home("table", "smal", code=2)
+    assert "'smal' is not here" in said
+    assert "did you mean 'small'?" in said
+
+
+def test_too_few_mistakes_to_edit_is_the_users_to_mend(mpn, study):
+    said = mpn("run", study, "--executor", "inline", "--set", "base.streams.edits=500", code=2)
+    assert "mistakes of the base model" in said
+    assert "blocks that are complete are kept" in said
+
+
+def test_a_value_can_be_overridden(mpn, study):
+    plan = mpn.json("plan", study, "--json", "--set", "base.streams.count=1")
+    assert plan["totals"]["blocks"] == 3
+
+
+def test_resume_continues_by_name(home):
+    home("resume", "small", "--executor", "inline")
+    assert home.json("status", "small", "--json")["last_run"]["blocks_reused"] == 6
+
+
+@pytest.mark.parametrize(
+    "name", ["quickstart", "paired_languages", "patch_layer", "loss_weights", "search"]
+)
+def test_every_study_that_comes_along_can_be_planned(mpn, name):
+    plan = mpn.json("plan", name, "--json")
+    assert plan["totals"]["trials"] >= 3
+
+
+def test_the_doctor_finds_this_machine_fit(mpn):
+    said = mpn("doctor")
+    assert "bad" not in said
+    assert "Ray: starts, and runs a task" in said
+
+
+def test_json_is_strict(home):
+    text = home("table", "small", "--format", "json")
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+
+
+def test_study_files_say_what_they_ask_and_expect(mpn):
+    from studies.running import bundled_specs
+
+    for path in bundled_specs().glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        assert content["question"].endswith("?")
+        assert content["expect"]

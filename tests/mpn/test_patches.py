@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mpn.errors import MpnInputError, ShapeError
+from mpn.patches import Patches
+
+GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())["patched_ffn"][0]
+TWO = Patches(
+    torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
+    torch.tensor([0.0, 1.0]),
+    torch.tensor([[10.0, 0.0], [0.0, 1.0]]),
+)
+
+
+def test_contribution_matches_hand_computation():
+    # pre-activations on (3, -1) are 3 and -1; ReLU leaves 3; 3 x (10, 0)
+    added = TWO.contribution(torch.tensor([[3.0, -1.0]]), torch.relu)
+    assert TWO.pre_activations(torch.tensor([[3.0, -1.0]])).tolist() == [[3.0, -1.0]]
+    assert added.tolist() == [[30.0, 0.0]]
+
+
+def test_a_patched_ffn_reproduces_the_reference():
+    tensors = {
+        name: torch.tensor(v, dtype=torch.float64)
+        for name, v in GOLDEN.items()
+        if isinstance(v, list)
+    }
+    query = tensors["query"]
+    key = query / query.square().sum()
+    assert key.tolist() == pytest.approx(GOLDEN["key_at_init"], abs=1e-9)
+    assert (query @ key).item() == pytest.approx(GOLDEN["pre_activation_on_query"], abs=1e-9)
+    value = tensors["value_scale"] * tensors["value_noise"]
+    patches = Patches(key[None], torch.zeros(1, dtype=torch.float64), value[None])
+    gelu = torch.nn.functional.gelu
+    hidden = gelu(tensors["inputs"] @ tensors["up_weight"].T + tensors["up_bias"])
+    outputs = hidden @ tensors["down_weight"].T + tensors["down_bias"]
+    outputs = outputs + patches.contribution(tensors["inputs"], gelu)
+    torch.testing.assert_close(outputs, tensors["outputs"], atol=1e-9, rtol=0)
+
+
+def test_patches_survive_being_written_and_read(tmp_path):
+    TWO.save(tmp_path / "patch.safetensors")
+    read = Patches.read(tmp_path / "patch.safetensors")
+    assert torch.equal(read.keys, TWO.keys)
+    assert torch.equal(read.biases, TWO.biases)
+    assert torch.equal(read.values, TWO.values)
+
+
+def test_a_patch_of_one_neuron_is_small_on_disk(tmp_path):
+    one = Patches(torch.zeros(1, 768), torch.zeros(1), torch.zeros(1, 768))
+    one.save(tmp_path / "patch.safetensors")
+    assert (tmp_path / "patch.safetensors").stat().st_size <= 20_000
+
+
+def test_a_damaged_file_is_refused():
+    with pytest.raises(MpnInputError, match="patches: unreadable"):
+        Patches.from_bytes(b"not safetensors")
+
+
+def test_joined_patches_add_up():
+    query = torch.tensor([[3.0, 5.0]])
+    halves = [Patches(TWO.keys[[i]], TWO.biases[[i]], TWO.values[[i]]) for i in range(2)]
+    joined = Patches.concatenate([Patches.empty(2), *halves])
+    apart = sum(half.contribution(query, torch.relu) for half in halves)
+    assert torch.equal(joined.contribution(query, torch.relu), apart)
+
+
+def test_tensors_of_different_neurons_are_refused():
+    with pytest.raises(ShapeError, match=r"keys \(2, 2\)"):
+        Patches(TWO.keys, TWO.biases[:1], TWO.values)

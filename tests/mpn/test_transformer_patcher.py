@@ -1,0 +1,182 @@
+"""The editor: against the full model, in batches and alone, and against torch's own Adam."""
+
+import pytest
+import torch
+
+from mpn.editors.optimizer import BatchedAdam, OptimizerSettings, PlateauSettings
+from mpn.editors.protocol import EditBatch, EditSeed
+from mpn.editors.settings import (
+    ActivationSettings,
+    MemorySettings,
+    StopSettings,
+    TransformerPatcherSettings,
+)
+from mpn.editors.transformer_patcher import TransformerPatcher
+from mpn.engine import CachedEngine, FullEngine
+from mpn.memory import MemoryBank
+from mpn.pairing import PairingSettings
+from mpn.queries import QueryCache
+
+LANGUAGES = 6
+
+
+@pytest.fixture(params=[1, 2], ids=["middle", "last"])
+def engines(request, backbone, tmp_path):
+    cached = CachedEngine(backbone, layer=request.param, cache=QueryCache(tmp_path))
+    return cached, FullEngine(backbone, layer=request.param)
+
+
+def batch_of(engine, texts, edits=(0, 1)):
+    """Two edits in six languages, each asked to become what it is not."""
+    rows = engine.regroup(engine.load(texts), len(texts) // LANGUAGES)
+    columns = torch.arange(LANGUAGES).expand(len(edits), -1)
+    rows = engine.take(rows, columns, torch.tensor(list(edits)))
+    wanted = 1 - engine.predictions(rows)[:, 0]
+    return EditBatch(rows, range(LANGUAGES), wanted, [EditSeed(0, 3, edit) for edit in edits])
+
+
+def memory_of(engine, corpus):
+    texts = [example.texts["fr"] for example in corpus.examples[500:540]]
+    return MemoryBank.of(engine.queries(engine.load(texts))[0], held_out_share=0.2)
+
+
+def editor_of(languages=2, **overrides):
+    options = {
+        "memory": MemorySettings(weight=0.2, top_k=10),
+        "optimizer": OptimizerSettings(max_steps=6),
+        "stop": StopSettings(when="never"),
+        "patches_per_edit": 2,
+    } | overrides
+    return TransformerPatcher(
+        TransformerPatcherSettings(**options), PairingSettings(languages=languages)
+    )
+
+
+def assert_same(first, second, tolerance):
+    for name in ("keys", "biases", "values"):
+        a, b = getattr(first, name), getattr(second, name)
+        torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("value_init", ["noise", "zero"])
+def test_training_on_cached_queries_is_training_the_full_model(engines, texts, corpus, value_init):
+    editor = editor_of(value_init=value_init)
+    cached, full = (
+        editor.edit(engine, batch_of(engine, texts), memory_of(engine, corpus)).patches
+        for engine in engines
+    )
+    assert_same(cached, full, 1e-7)
+
+
+def test_an_edit_in_a_batch_is_the_edit_alone(engines, texts, corpus):
+    engine, editor = engines[0], editor_of()
+    memory = memory_of(engine, corpus)
+    together = editor.edit(engine, batch_of(engine, texts), memory).patches
+    for edit in (0, 1):
+        alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory).patches
+        assert_same(together[edit], alone[0], 1e-9)
+
+
+def test_edits_that_stop_early_are_those_that_would_stop_alone(engines, texts, corpus):
+    engine = engines[0]
+    editor = editor_of(
+        stop=StopSettings(when="source", min_steps=5, every=2, improvement=10.0),
+        optimizer=OptimizerSettings(lr=0.1, max_steps=60),
+        memory=MemorySettings(weight=1e-3),
+        languages=0,
+    )
+    memory = memory_of(engine, corpus)
+    together = editor.edit(engine, batch_of(engine, texts), memory)
+    assert min(together.steps) < 60  # else nothing stopped early
+    for edit in (0, 1):
+        alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory)
+        assert alone.steps == (together.steps[edit],)
+        assert_same(together.patches[edit], alone.patches[0], 1e-9)
+
+
+def test_an_edit_changes_the_prediction_and_leaves_the_model_alone(
+    engines, texts, corpus, backbone
+):
+    engine = engines[0]
+    batch = batch_of(engine, texts)
+    editor = editor_of(
+        languages=0,
+        optimizer=OptimizerSettings(lr=0.1, max_steps=100),
+        memory=MemorySettings(weight=1e-3),
+        value_init="zero",
+    )
+    outcome = editor.edit(engine, batch, memory_of(engine, corpus))
+    assert engine.predictions(batch.rows, outcome.patches)[:, 0].tolist() == batch.labels.tolist()
+    assert backbone.is_untouched()
+
+
+@pytest.mark.parametrize("key_init", ["source", "mean"])
+def test_a_key_starts_where_it_fires_with_one(engines, texts, key_init):
+    engine = engines[0]
+    batch = batch_of(engine, texts)
+    editor = TransformerPatcher(
+        TransformerPatcherSettings(
+            memory=None,
+            activation=None,
+            optimizer=OptimizerSettings(lr=1e-12, max_steps=1),
+        ),
+        PairingSettings(languages="all", key_init=key_init),
+    )
+    keys = editor.edit(engine, batch, MemoryBank.none(16)).patches.keys[:, 0]
+    queries = engine.queries(batch.rows)
+    query = queries[:, 0] if key_init == "source" else queries.mean(1)
+    ones = torch.ones(2, dtype=torch.float64)
+    torch.testing.assert_close((keys * query).sum(-1), ones, atol=1e-6, rtol=0)
+
+
+def test_reference_values_start_as_ten_times_noise(engines, texts):
+    engine = engines[0]
+    editor = editor_of(optimizer=OptimizerSettings(lr=1e-12, max_steps=1), memory=None)
+    batch = batch_of(engine, texts)
+    values = editor.edit(engine, batch, MemoryBank.none(16)).patches.values
+    spread = float(values.std())
+    assert 7 < spread < 13  # 64 numbers of deviation 10: within 3.3 standard errors of 0.9
+    again = editor.edit(engine, batch, MemoryBank.none(16)).patches.values
+    assert torch.equal(values, again)
+
+
+@pytest.mark.parametrize("left_out", ["memory", "activation"])
+def test_a_loss_can_be_left_out(engines, texts, corpus, left_out):
+    engine = engines[0]
+    batch, memory = batch_of(engine, texts), memory_of(engine, corpus)
+    with_it = editor_of().edit(engine, batch, memory).patches
+    without = editor_of(**{left_out: None}).edit(engine, batch, memory).patches
+    settings = {"memory": MemorySettings(weight=0.0), "activation": ActivationSettings(weight=0.0)}
+    weightless = editor_of(**{left_out: settings[left_out]}).edit(engine, batch, memory).patches
+    assert_same(without, weightless, 1e-9)
+    assert not torch.allclose(with_it.keys, without.keys)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_batched_adam_is_torchs_adam_for_each_edit(weight_decay):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+    gradients = torch.randn(12, 3, 2, 4, generator=generator, dtype=torch.float64) * 5
+    settings = OptimizerSettings(lr=0.05, weight_decay=weight_decay, clip=5.0, plateau=None)
+    batched = BatchedAdam([start.clone()], settings)
+    for gradient in gradients:
+        batched.step([gradient])
+    for edit in range(3):
+        parameter = torch.nn.Parameter(start[edit].clone())
+        adam = torch.optim.Adam([parameter], lr=0.05, weight_decay=weight_decay)
+        for gradient in gradients:
+            parameter.grad = gradient[edit].clone()
+            torch.nn.utils.clip_grad_norm_([parameter], 5.0)
+            adam.step()
+        torch.testing.assert_close(batched.leaves[0][edit], parameter.data, atol=1e-12, rtol=0)
+
+
+def test_the_learning_rate_halves_after_two_checks_without_improvement():
+    settings = OptimizerSettings(lr=1.0, plateau=PlateauSettings(patience=1, threshold=0.05))
+    adam = BatchedAdam([torch.zeros(2, 1)], settings)
+    for losses in ([1.0, 1.0], [0.96, 0.94], [0.96, 0.93]):
+        adam.check(torch.tensor(losses))
+    assert adam._rates.tolist() == [0.5, 1.0]  # 0.96 is no improvement by 5 %, 0.94 is
+    adam.keep(torch.tensor([0]))
+    adam.check(torch.tensor([0.96]))
+    assert adam._rates.tolist() == [0.5]

@@ -1,0 +1,168 @@
+"""A home in a folder, in which tests run studies of the toy objective."""
+
+from pathlib import Path
+
+import optuna
+from toy_objective import ToyObjective, toy_params
+
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.executors.replica import ReplicaPlan
+from orchestrator.home import Home
+from orchestrator.ledger import Ledger
+from orchestrator.objective import Site
+from orchestrator.results import StudyResults
+from orchestrator.spec import StudySpec
+from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.tracking.protocol import NullTracker
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+class DisorderedExecutor:
+    """Takes several items; each ``poll`` runs one, first or last come as it is told."""
+
+    def __init__(self, plan, *, slots, last_first):
+        self._inner = InlineExecutor(plan)
+        self._slots, self._pick = slots, -1 if last_first else 0
+        self._waiting = []
+        self.start, self.prepare = self._inner.start, self._inner.prepare
+        self.ask_to_stop, self.close = self._inner.ask_to_stop, self._inner.close
+
+    @property
+    def free(self):
+        return self._slots - len(self._waiting)
+
+    def launch(self, item):
+        self._waiting.append(item)
+
+    def poll(self, timeout_s):
+        if not self._waiting:
+            return []
+        self._inner.launch(self._waiting.pop(self._pick))
+        return self._inner.poll(timeout_s)
+
+    def progress(self):
+        return {}
+
+    @property
+    def n_actors(self):
+        return self._slots
+
+    @property
+    def model_loads(self):
+        return self._inner.model_loads
+
+
+class Watching:
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.stages, self.progress, self.ended = [], [], []
+
+    def preparing(self, stage, done, total):
+        self.stages.append((stage, done, total))
+
+    def progressed(self, n_units, total):
+        self.progress.append((n_units, total))
+
+    def trial_ended(self, plan, failure):
+        self.ended.append((plan.number, failure is None))
+
+
+class Lab:
+    """Runs studies in one home, and counts the units that run.
+
+    ``stop_at`` and ``kill_at`` are counts of units after which, within the next run, the user
+    asks to stop or the driver dies; both are forgotten afterwards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = Home(folder)
+        self.units = []  # (stream, position) of each unit of the last run
+        self.stop_at = self.kill_at = None
+        self.watcher = Watching()
+        self.asked_for = []  # numbers of blocks that executors were made for
+
+    @property
+    def ledger(self):
+        return Ledger(str(self.home.ledger))
+
+    def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
+        self.units, self.watcher, stop = [], Watching(), StopRequest()
+
+        def on_unit(stream, position):
+            if len(self.units) == self.kill_at:
+                raise Killed
+            self.units.append((stream, position))
+            if len(self.units) == self.stop_at:
+                stop.ask()
+
+        objective = ToyObjective(on_unit)
+        plan = ReplicaPlan(objective, str(self.home.ledger), Site(self.home.cache, "cpu", 1))
+        around = Surroundings(
+            make_executor=lambda n_blocks: self.asked_for.append(n_blocks) or make(plan),
+            tracker=tracker or NullTracker(),
+            watcher=self.watcher,
+            stop=stop,
+            tags={},
+            artifacts=artifacts,
+            poll_s=0.0,
+        )
+        try:
+            return run_sweep(spec, objective, self.home, around)
+        finally:
+            self.stop_at = self.kill_at = None
+
+    @property
+    def memory(self):
+        memory = self.ledger.study("a")
+        assert memory is not None
+        return memory
+
+    @property
+    def states(self):
+        """State of each trial, as the ledger remembers it."""
+        return [trial["state"] for trial in self.memory["trials"]]
+
+    @property
+    def book(self):
+        """The trials that Optuna has."""
+        return optuna.load_study(study_name="a", storage=self.home.optuna_uri).trials
+
+    @property
+    def book_states(self):
+        return [trial.state.name for trial in self.book]
+
+    @property
+    def results(self):
+        results = StudyResults.load(self.ledger, "a")
+        assert results is not None
+        return results
+
+    def result_files(self):
+        """All that the ledger holds of results, byte for byte."""
+        root = self.home.ledger / "blocks"
+        names = ("records.parquet", "result.json")
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.name in names
+        }
+
+
+def study(**sections):
+    """A study of the toy objective; ``base`` holds what differs from its defaults."""
+    return StudySpec.model_validate(
+        {
+            "study": "a",
+            "question": "Does it?",
+            "objective": "toy",
+            "measure": {"primary": "score"},
+            "retry": {"attempts": 3, "backoff_s": 0.0},
+            **sections,
+            "base": toy_params(**sections.get("base", {})),
+        }
+    )

@@ -1,0 +1,345 @@
+import json
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.objective import Point, Record, Resume, Segment
+
+BLOCK = "ab" + "0" * 62
+RECORDS = [
+    Record(0, 0, "a", "score", "ru", 0.25, 4),
+    Record(0, 1, "b", "score", "中文", 0.5, 4, seen=True),
+    Record(0, -1, "", "score", "", 0.1 + 0.2, 8),
+]
+SUMMARIES = {0: {"score": (0.1 + 0.2, 8), "score/ru": (0.25, 4)}}
+
+
+@pytest.fixture(params=["folder", "memory"])
+def ledger(request, tmp_path):
+    if request.param == "folder":
+        yield Ledger(str(tmp_path / "ledger"))
+        return
+    uri = f"memory://{uuid.uuid4().hex}"
+    yield Ledger(uri)
+    files, root = fsspec.core.url_to_fs(uri)
+    if files.exists(root):
+        files.rm(root, recursive=True)
+
+
+def record(position):
+    return Record(0, position, f"item-{position}", "score", "", position / 8, 1)
+
+
+def segment(begin, end, *, total=8):
+    """Units ``begin`` to ``end`` of a block: a record and a point each; the state names the end."""
+    return Segment(
+        end,
+        total,
+        tuple(record(position) for position in range(begin, end)),
+        tuple(Point(0, "score", position, position / 8) for position in range(begin, end)),
+        b"at %d\nwith a second line" % end,
+    )
+
+
+def resume_at(position):
+    """What ``resume`` returns there."""
+    return (
+        Resume(position, b"at %d\nwith a second line" % position),
+        [record(i) for i in range(position)],
+    )
+
+
+def files_of(ledger):
+    """Every file of the ledger, name to content."""
+    files, root = fsspec.core.url_to_fs(ledger.uri)
+    found = files.find(root) if files.exists(root) else []
+    return {path.removeprefix(root).lstrip("/"): files.cat_file(path) for path in found}
+
+
+def put(ledger, name, data):
+    """Write a file behind the ledger's back; None removes it."""
+    files, root = fsspec.core.url_to_fs(ledger.uri)
+    [path] = [path for path in files.find(root) if path.endswith(name)]
+    if data is None:
+        files.rm(path)
+    else:
+        files.pipe_file(path, data)
+
+
+def content(ledger, name):
+    [data] = [data for path, data in files_of(ledger).items() if path.endswith(name)]
+    return data
+
+
+def flipped(data):
+    """The same with its last bit the other way round."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def torn(data):
+    return data[: len(data) // 2]
+
+
+def gone(data):
+    return None
+
+
+# -- blocks -------------------------------------------------------------------------------
+
+
+def test_of_an_unknown_block_there_is_nothing(ledger):
+    assert ledger.result(BLOCK) is None
+    assert not ledger.is_complete(BLOCK)
+    assert ledger.resume(BLOCK) is None
+    assert ledger.points(BLOCK) == []
+    assert ledger.attempt(BLOCK) == {}
+    with pytest.raises(FileNotFoundError, match=BLOCK):
+        ledger.records(BLOCK)
+
+
+def test_a_complete_block_reads_back_to_the_last_bit(ledger):
+    written = ledger.complete(BLOCK, RECORDS, SUMMARIES, {"attempt": 2, "worker": "here:1"})
+    assert ledger.is_complete(BLOCK)
+    assert ledger.records(BLOCK) == RECORDS
+    assert ledger.result(BLOCK) == written
+    assert written.summaries == SUMMARIES
+    assert written.n_records == 3
+    assert ledger.attempt(BLOCK) == {"attempt": 2, "worker": "here:1"}
+
+
+def test_another_ledger_object_sees_the_same(ledger):
+    written = ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    assert Ledger(ledger.uri).result(BLOCK) == written
+
+
+def test_complete_means_that_result_json_is_in_place(ledger):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    last = content(ledger, "result.json")
+    put(ledger, "result.json", None)
+    assert ledger.result(BLOCK) is None
+    assert not ledger.is_complete(BLOCK)
+    with pytest.raises(FileNotFoundError):
+        ledger.records(BLOCK)
+
+    files, root = fsspec.core.url_to_fs(ledger.uri)
+    files.pipe_file(f"{root}/blocks/{BLOCK[:2]}/{BLOCK}/result.json", last)
+    assert ledger.is_complete(BLOCK)
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, gone])
+def test_a_block_with_damaged_records_is_not_complete_until_it_is_written_again(ledger, damage):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    before = files_of(ledger)
+    put(ledger, "records.parquet", damage(content(ledger, "records.parquet")))
+    assert not ledger.is_complete(BLOCK)
+    with pytest.raises(FileNotFoundError):
+        ledger.records(BLOCK)
+
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    assert files_of(ledger) == before
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"summaries": 3}', b'{"summaries": {"0": {"a": [1]}}}'],
+)
+def test_a_damaged_result_is_as_good_as_none(ledger, data):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    put(ledger, "result.json", data)
+    assert ledger.result(BLOCK) is None
+    assert not ledger.is_complete(BLOCK)
+
+
+def test_what_is_complete_stays_as_it_is(ledger):
+    first = ledger.complete(BLOCK, RECORDS, SUMMARIES, {"attempt": 1})
+    before = files_of(ledger)
+    assert ledger.complete(BLOCK, RECORDS[:1], {0: {}}, {"attempt": 2}) == first
+    assert files_of(ledger) == before
+
+
+def test_the_same_result_is_the_same_bytes_whoever_worked_it_out(tmp_path):
+    here, there = Ledger(str(tmp_path / "here")), Ledger(str(tmp_path / "there"))
+    here.checkpoint(BLOCK, segment(0, 8), 1000)
+    here.complete(BLOCK, RECORDS, {0: {}, 1: {}}, {"worker": "a", "finished_s": 1.0})
+    there.complete(BLOCK, RECORDS, {1: {}, 0: {}}, {"worker": "b", "finished_s": 2.0})
+    for name in ("records.parquet", "result.json"):
+        assert content(here, name) == content(there, name)
+
+
+def test_a_complete_block_leaves_no_work_files(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 3), 1000)
+    ledger.checkpoint(BLOCK, segment(3, 8), 2000, after=3)
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    folder = f"blocks/{BLOCK[:2]}/{BLOCK}"
+    assert sorted(files_of(ledger)) == [
+        f"{folder}/attempt.json",
+        f"{folder}/points.json",
+        f"{folder}/records.parquet",
+        f"{folder}/result.json",
+    ]
+    assert ledger.resume(BLOCK) is None
+
+
+def test_a_value_that_is_no_number_completes_nothing(ledger):
+    with pytest.raises(ValueError, match="JSON"):
+        ledger.complete(BLOCK, RECORDS, {0: {"score": (float("nan"), 1)}}, {})
+    assert not ledger.is_complete(BLOCK)
+
+
+def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch):
+    ledger = Ledger(str(tmp_path))
+    ledger.remember_study("a", {"state": "running"})
+
+    def fail(self, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        ledger.remember_study("a", {"state": "done"})
+    assert ledger.study("a") == {"state": "running"}
+    assert list(files_of(ledger)) == ["studies/a.json"]  # and nothing half written
+
+
+# -- work under way -----------------------------------------------------------------------
+
+
+def test_a_block_goes_on_from_its_last_checkpoint_with_the_records_so_far(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    assert ledger.resume(BLOCK) == resume_at(2)
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    assert ledger.resume(BLOCK) == resume_at(5)
+    assert not ledger.is_complete(BLOCK)
+
+
+def test_positions_are_ordered_as_numbers(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 9, total=12), 1000)
+    ledger.checkpoint(BLOCK, segment(9, 10, total=12), 1000, after=9)
+    assert ledger.resume(BLOCK) == resume_at(10)
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, gone])
+@pytest.mark.parametrize("name", ["state-00000005.bin", "segment-00000005.parquet"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(ledger, name, damage):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    put(ledger, name, damage(content(ledger, name)))
+    assert ledger.resume(BLOCK) == resume_at(2)
+
+
+def test_a_segment_with_other_records_than_were_checkpointed_is_damaged(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    put(ledger, "segment-00000005.parquet", content(ledger, "segment-00000002.parquet"))
+    assert ledger.resume(BLOCK) == resume_at(2)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]\nat 2", b'{"magic": "other"}\nat 2', b"{}\nat 2"])
+def test_a_state_that_is_none_of_ours_is_as_good_as_none(ledger, data):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    put(ledger, "state-00000002.bin", data)
+    assert ledger.resume(BLOCK) is None
+
+
+def test_a_damaged_first_segment_spoils_all_checkpoints_that_build_on_it(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    put(ledger, "segment-00000002.parquet", torn(content(ledger, "segment-00000002.parquet")))
+    assert ledger.resume(BLOCK) is None
+
+
+@pytest.mark.parametrize("name", ["state-00000005.bin", "segment-00000005.parquet"])
+def test_work_goes_on_past_a_damaged_checkpoint_without_counting_anything_twice(ledger, name):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    put(ledger, name, torn(content(ledger, name)))
+    ledger.checkpoint(BLOCK, segment(2, 7), 3000, after=2)  # 2 is where resume sent it
+    assert ledger.resume(BLOCK) == resume_at(7)
+
+
+def test_two_workers_at_one_block_do_not_mix_their_records(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(0, 3), 1500)  # another, that began at the same time
+    ledger.checkpoint(BLOCK, segment(2, 5), 2000, after=2)
+    assert ledger.resume(BLOCK) == resume_at(5)
+    ledger.checkpoint(BLOCK, segment(3, 6), 2500, after=3)
+    assert ledger.resume(BLOCK) == resume_at(6)
+
+
+def test_discarded_work_begins_anew(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.discard_work(BLOCK)
+    ledger.discard_work(BLOCK)
+    assert ledger.resume(BLOCK) is None
+    assert files_of(ledger) == {}
+
+
+def test_work_of_one_block_says_nothing_of_another(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    assert ledger.resume("cd" + BLOCK[2:]) is None
+
+
+# -- points -------------------------------------------------------------------------------
+
+
+def times_of(ledger):
+    """Steps and timestamps of the block's points."""
+    return [(timed.point.step, timed.timestamp_ms) for timed in ledger.points(BLOCK)]
+
+
+def test_points_keep_their_timestamps_when_the_block_completes(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    ledger.checkpoint(BLOCK, segment(2, 3), 2000, after=2)
+    expected = [(0, 1000), (1, 1000), (2, 2000)]
+    assert times_of(ledger) == expected
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    assert times_of(ledger) == expected
+    assert ledger.points(BLOCK)[1] == TimedPoint(Point(0, "score", 1, 0.125), 1000)
+
+
+def test_a_segment_that_is_made_again_keeps_the_first_timestamps(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1000)
+    put(ledger, "state-00000002.bin", None)  # as if killed before it was written
+    ledger.checkpoint(BLOCK, segment(0, 2), 5000)
+    assert times_of(ledger) == [(0, 1000), (1, 1000)]
+
+
+def test_points_of_overlapping_segments_count_once_with_their_first_timestamps(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 3), 1000)
+    put(ledger, "state-00000003.bin", None)
+    ledger.checkpoint(BLOCK, segment(0, 2), 5000)
+    ledger.checkpoint(BLOCK, segment(2, 4), 6000, after=2)
+    assert times_of(ledger) == [(0, 1000), (1, 1000), (2, 1000), (3, 6000)]
+
+
+def test_points_of_different_streams_and_metrics_are_different(ledger):
+    points = (Point(0, "a", 0, 1.0), Point(0, "b", 0, 1.0), Point(1, "a", 0, 1.0))
+    ledger.checkpoint(BLOCK, Segment(1, 1, (), points, b""), 1000)
+    assert [timed.point for timed in ledger.points(BLOCK)] == list(points)
+
+
+# -- studies ------------------------------------------------------------------------------
+
+
+def test_a_study_is_remembered_in_place_of_what_was_remembered_before(ledger):
+    assert ledger.study("b") is None
+    assert ledger.study_names() == []
+    ledger.remember_study("b", {"state": "running", "trials": []})
+    ledger.remember_study("b", {"state": "done"})
+    ledger.remember_study("a", {"question": "Größer?"})
+    assert ledger.study("b") == {"state": "done"}
+    assert ledger.study("a") == {"question": "Größer?"}
+    assert ledger.study_names() == ["a", "b"]
+
+
+def test_a_study_keeps_the_order_of_its_mappings(ledger):
+    ledger.remember_study("a", {"z": 1, "a": {"y": 2, "b": 3}})
+    assert json.dumps(ledger.study("a")) == '{"z": 1, "a": {"y": 2, "b": 3}}'
+
+
+def test_a_torn_study_is_as_good_as_none(ledger):
+    ledger.remember_study("a", {"state": "done"})
+    put(ledger, "a.json", b'{"state"')
+    assert ledger.study("a") is None

@@ -1,0 +1,56 @@
+import pytest
+from toy_objective import ToyObjective, toy_params
+
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.executors.on_demand import OnDemandExecutor
+from orchestrator.executors.protocol import Finished, WorkItem
+from orchestrator.executors.replica import ReplicaPlan
+from orchestrator.objective import Site
+
+
+class Lab:
+    def __init__(self, folder):
+        self.n_made = 0
+        self.plan = ReplicaPlan(
+            ToyObjective(), str(folder / "ledger"), Site(folder / "cache", "cpu", 1)
+        )
+        self.executor = OnDemandExecutor(self._make)
+
+    def _make(self):
+        self.n_made += 1
+        return InlineExecutor(self.plan)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+def test_nothing_is_started_by_looking(lab):
+    executor = lab.executor
+    assert executor.free == 1
+    assert executor.poll(60) == []
+    assert executor.progress() == {}
+    executor.ask_to_stop()
+    executor.close()
+    executor.close()
+    assert (executor.n_actors, executor.model_loads, lab.n_made) == (0, 0, 0)
+
+
+def test_the_first_item_starts_one_executor_for_all(lab):
+    for block in ("a", "b"):
+        lab.executor.launch(WorkItem(block, 0, toy_params(), (0,), 1))
+        assert lab.executor.poll(0) == [Finished(block, 1)]
+    assert (lab.executor.n_actors, lab.executor.model_loads, lab.n_made) == (1, 1, 1)
+
+
+def test_preparing_starts_it_too(lab, tmp_path):
+    lab.executor.prepare(toy_params(needs="base"), lambda *progress: None)
+    assert lab.n_made == 1
+    assert (tmp_path / "cache" / "base").exists()
+
+
+def test_an_explicit_start_counts(lab):
+    lab.executor.start()
+    lab.executor.start()
+    assert lab.n_made == 1

@@ -1,0 +1,299 @@
+import os
+import socket
+from dataclasses import dataclass
+
+import pytest
+from toy_objective import ToyObjective, following, toy_params
+
+from orchestrator.errors import Problem
+from orchestrator.executors import replica as replica_module
+from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost, WorkItem
+from orchestrator.executors.replica import Replica, ReplicaPlan
+from orchestrator.ledger import Ledger
+from orchestrator.objective import Site
+
+BLOCK = "ab" + "0" * 62
+
+
+@dataclass
+class FakeTime:
+    """A clock that only ``sleep`` moves."""
+
+    now_s: float = 1000.0
+
+    def time(self):
+        return self.now_s
+
+    def monotonic(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = FakeTime()
+    monkeypatch.setattr(replica_module, "time", fake)
+    return fake
+
+
+@pytest.fixture
+def every_unit(monkeypatch):
+    """Checkpoints come after every unit, however fast."""
+    monkeypatch.setattr(replica_module, "_CHECKPOINT_EVERY_S", 0.0)
+
+
+class Lab:
+    """A ledger in a folder, and replicas that write to it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.ledger = Ledger(str(folder / "ledger"))
+        self.units = []  # positions in the order in which they ran
+        self.on_unit = lambda position: None
+        self.replica = self.fresh_replica()
+
+    def fresh_replica(self):
+        def note(stream, position):
+            self.units.append(position)
+            self.on_unit(position)
+
+        site = Site(self.folder / "cache", "cpu", 1)
+        self.replica = Replica(ReplicaPlan(ToyObjective(note), self.ledger.uri, site))
+        return self.replica
+
+    def run(self, *, streams=(0, 1), attempt=1, block=BLOCK, **changes):
+        return self.replica.run(WorkItem(block, 0, toy_params(**changes), streams, attempt))
+
+    def result_files(self):
+        """What the block is remembered by, byte for byte."""
+        names = ("records.parquet", "result.json")
+        return [next(self.folder.joinpath("ledger").rglob(name)).read_bytes() for name in names]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+@pytest.fixture
+def undisturbed(tmp_path_factory):
+    """The result files of the block, when nothing happens."""
+    lab = Lab(tmp_path_factory.mktemp("undisturbed"))
+    assert lab.run() == Finished(BLOCK, 1)
+    return lab.result_files()
+
+
+def test_a_block_runs_to_its_end_and_is_in_the_ledger(lab):
+    assert lab.run() == Finished(BLOCK, 1)
+    assert lab.units == [0, 1, 2, 3, 4, 5]
+    first = following(0, 0, 0, 0)
+    second = following(first, 0, 1, 0)
+    records = lab.ledger.records(BLOCK)
+    assert [r.value for r in records[:2]] == [first / 1000, second / 1000]
+    result = lab.ledger.result(BLOCK)
+    assert result is not None
+    assert list(result.summaries) == [0, 1]
+    assert result.summaries[1]["score"][1] == 3
+    assert (lab.replica.done, lab.replica.loads) == (6, 1)
+
+
+def test_records_are_ordered_by_stream_and_place_with_what_holds_for_all_of_it_last(lab):
+    lab.run(streams=(1, 0))
+    places = [(record.stream, record.position) for record in lab.ledger.records(BLOCK)]
+    assert places == [(0, 0), (0, 1), (0, 2), (0, -1), (1, 0), (1, 1), (1, 2), (1, -1)]
+
+
+def test_how_a_block_came_about_is_kept_beside_its_result(lab, clock):
+    lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position)
+    lab.run(attempt=2)
+    attempt = lab.ledger.attempt(BLOCK)
+    assert (attempt["attempt"], attempt["units"], attempt["device"]) == (2, 6, "cpu")
+    assert attempt["worker"] == f"{socket.gethostname()}:{os.getpid()}"
+    assert (attempt["started_s"], attempt["finished_s"]) == (1000.0, 1005.0)
+
+
+def test_a_complete_block_is_not_run_again(lab):
+    lab.run()
+    lab.units.clear()
+    assert lab.run(attempt=2) == Finished(BLOCK, 2)
+    assert lab.units == []
+
+
+def test_models_stay_warm_from_block_to_block(lab):
+    lab.run()
+    lab.run(block="cd" + BLOCK[2:])
+    assert lab.replica.loads == 1
+
+
+# -- checkpoints --------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_written_once_a_second_and_at_the_end(lab, clock):
+    seen = []
+    times = {1: 1000.999, 3: 1001.0, 5: 1001.999}  # the first at 1001.0, so the next at 1002.0
+
+    def on_unit(position):
+        clock.now_s = times.get(position, clock.now_s)
+        checkpoint = lab.ledger.resume(BLOCK)
+        seen.append(checkpoint[0].position if checkpoint else None)
+
+    lab.on_unit = on_unit
+    lab.run()
+    assert seen == [None, None, None, None, 4, 4]
+
+
+def test_points_have_the_time_of_their_checkpoint(lab, clock):
+    lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position)
+    lab.run(streams=(0,))
+    times = [timed.timestamp_ms for timed in lab.ledger.points(BLOCK)]
+    assert times == [1_001_000, 1_001_000, 1_002_000]
+
+
+def test_a_block_that_is_asked_to_stop_stops_at_once_and_goes_on_elsewhere(lab, undisturbed):
+    def stop_at_two(position):
+        lab.replica.stop_asked = position >= 2
+
+    lab.on_unit = stop_at_two
+    assert lab.run() == Interrupted(BLOCK, 1)
+    assert lab.units == [0, 1, 2]
+    assert not lab.ledger.is_complete(BLOCK)
+
+    lab.on_unit = lambda position: None
+    lab.fresh_replica()
+    assert lab.run() == Finished(BLOCK, 1)
+    assert lab.units == [0, 1, 2, 3, 4, 5]
+    assert lab.ledger.attempt(BLOCK)["units"] == 3
+    assert lab.result_files() == undisturbed
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 3, 4, 5])
+def test_wherever_a_block_is_interrupted_its_result_is_the_same_bytes(lab, undisturbed, n_units):
+    def stop(position):
+        lab.replica.stop_asked = position + 1 == n_units
+
+    lab.on_unit = stop
+    assert lab.run() == Interrupted(BLOCK, 1)
+    lab.on_unit = lambda position: None
+    lab.fresh_replica()
+    lab.run()
+    assert lab.result_files() == undisturbed
+
+
+def test_a_block_interrupted_after_every_unit_ends_with_the_same_bytes(lab, undisturbed):
+    lab.on_unit = lambda position: setattr(lab.replica, "stop_asked", True)
+    for _ in range(5):
+        assert lab.run() == Interrupted(BLOCK, 1)
+        lab.fresh_replica()
+    assert lab.run() == Finished(BLOCK, 1)
+    assert lab.units == [0, 1, 2, 3, 4, 5]
+    assert lab.result_files() == undisturbed
+    assert [timed.point.step for timed in lab.ledger.points(BLOCK)] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_stop_during_the_last_unit_comes_too_late(lab):
+    lab.on_unit = lambda position: setattr(lab.replica, "stop_asked", position == 5)
+    assert lab.run() == Finished(BLOCK, 1)
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+def test_a_replica_killed_before_the_result_is_written_need_not_work_again(
+    lab, monkeypatch, undisturbed
+):
+    def die(*args):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Ledger, "complete", die)
+        lab.run()
+    lab.units.clear()
+    lab.fresh_replica()
+    assert lab.run(attempt=2) == Finished(BLOCK, 2)
+    assert lab.units == []
+    assert lab.result_files() == undisturbed
+
+
+def test_a_replica_killed_in_the_middle_goes_on_behind_its_last_checkpoint(
+    lab, every_unit, undisturbed
+):
+    def die(position):
+        if position == 4:
+            raise Killed
+
+    lab.on_unit = die
+    with pytest.raises(Killed):
+        lab.run()
+    lab.on_unit = lambda position: None
+    lab.fresh_replica()
+    lab.run(attempt=2)
+    assert lab.units == [0, 1, 2, 3, 4, 4, 5]
+    assert lab.result_files() == undisturbed
+
+
+# -- what the work raises -----------------------------------------------------------------
+
+
+def test_an_exception_is_reported_with_traceback_and_worker(lab):
+    event = lab.run(raise_at=1, attempt=2)
+    assert isinstance(event, Failed)
+    assert (event.block_id, event.attempt) == (BLOCK, 2)
+    assert event.reason == "RuntimeError: the toy broke"
+    assert event.details.startswith("Traceback")
+    assert "toy_objective.py" in event.details
+    assert event.worker == f"{socket.gethostname()}:{os.getpid()}"
+    assert event.problems == ()
+    assert not lab.ledger.is_complete(BLOCK)
+
+
+def test_wrong_input_is_reported_with_its_problems(lab):
+    event = lab.run(refuse_at=0)
+    assert isinstance(event, Failed)
+    assert event.problems == (Problem("weight", None, "too heavy", "a lighter one"),)
+
+
+def test_a_replica_goes_on_after_an_exception(lab):
+    lab.run(raise_at=1)
+    assert lab.run(block="cd" + BLOCK[2:]) == Finished("cd" + BLOCK[2:], 1)
+
+
+def test_what_was_done_before_an_exception_need_not_be_done_again(lab, every_unit):
+    lab.run(raise_at=3)
+    lab.units.clear()
+    assert isinstance(lab.run(), Finished)
+    assert lab.units == [3, 4, 5]
+
+
+# -- traces -------------------------------------------------------------------------------
+
+
+def test_nothing_is_kept_of_a_block_that_left_a_trace(lab, every_unit, undisturbed):
+    assert lab.run(dirty_at=2) == Lost(BLOCK, 1, "the toy is not what it was")
+    assert not lab.ledger.is_complete(BLOCK)
+    assert lab.ledger.resume(BLOCK) is None
+
+    lab.fresh_replica()
+    assert lab.run(attempt=2) == Finished(BLOCK, 2)
+    assert lab.result_files() == undisturbed
+
+
+def test_a_replica_with_a_trace_runs_nothing_more(lab):
+    lab.run(dirty_at=0)
+    lab.units.clear()
+    other = "cd" + BLOCK[2:]
+    assert lab.run(block=other) == Lost(other, 1, "the toy is not what it was")
+    assert lab.units == []
+
+
+def test_a_block_that_left_a_trace_and_was_interrupted_is_lost(lab):
+    lab.on_unit = lambda position: setattr(lab.replica, "stop_asked", position == 3)
+    assert isinstance(lab.run(dirty_at=2), Lost)
+    assert lab.ledger.resume(BLOCK) is None
+
+
+def test_an_exception_that_left_a_trace_fails_its_trial_and_then_costs_the_replica(lab, every_unit):
+    assert isinstance(lab.run(dirty_at=1, raise_at=3), Failed)
+    assert lab.ledger.resume(BLOCK) is None
+    lab.units.clear()
+    assert isinstance(lab.run(block="cd" + BLOCK[2:]), Lost)
+    assert lab.units == []
