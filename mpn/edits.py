@@ -57,11 +57,6 @@ class ParallelEdit:
     source_language: str
     example: ParallelExample
 
-    @property
-    def target_languages(self) -> tuple[str, ...]:
-        """The other languages, sorted: where the edit is measured, and paired from."""
-        return tuple(sorted(set(self.example.texts) - {self.source_language}))
-
     def request(self, language: str) -> EditRequest:
         """Return the wish in one language."""
         return EditRequest(language, self.example.texts[language], self.label)

@@ -50,10 +50,6 @@ class QueryCache:
             self._warm[path] = Prefix(tensors["queries"], tensors["mask"])
         return self._warm[path]
 
-    def forget(self) -> None:
-        """Let go of what is warm in memory; the files stay."""
-        self._warm.clear()
-
 
 def compute_prefix(backbone: Backbone, texts: Sequence[Text], layer: int) -> Prefix:
     """Compute FFN inputs in batches of texts of similar length, in the order of ``texts``."""

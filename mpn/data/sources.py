@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from mpn.data.corpus import Corpus
 from mpn.data.mini.claims import mini_corpus
-from mpn.data.xnli import LANGUAGES, xnli_from_folder, xnli_from_hub
+from mpn.data.xnli import LANGUAGES, xnli_file, xnli_from_folder, xnli_from_hub
 from mpn.errors import MpnInputError
 from mpn.settings import Settings
 
@@ -75,7 +75,7 @@ def corpus_fingerprint(settings: DatasetSettings) -> str:
         content |= {"revision": settings.revision, "split": settings.split}
     else:
         content["files"] = {
-            language: _file_digest(_xnli_file(Path(settings.path), settings.split, language))
+            language: _file_digest(xnli_file(Path(settings.path), settings.split, language))
             for language in languages
         }
     content["limit"] = settings.limit
@@ -109,17 +109,6 @@ def load_corpus(settings: DatasetSettings, cache: Path) -> Corpus:
         languages=languages,
         limit=settings.limit,
         cache=cache,
-    )
-
-
-def _xnli_file(folder: Path, split: str, language: str) -> Path:
-    for name in (f"{split}.{language}.jsonl.gz", f"{split}.{language}.jsonl"):
-        if (folder / name).is_file():
-            return folder / name
-    raise MpnInputError(
-        "dataset.path",
-        f"{folder} has no {split}.{language}.jsonl.gz",
-        "give a folder with one JSON Lines file per language and split",
     )
 
 

@@ -108,19 +108,30 @@ def _load(path: str, cache: Path, **options: Any) -> Iterable[Mapping[str, Any]]
     return rows
 
 
-def _read_file(folder: Path, split: str, language: str, cache: Path) -> Iterable[Mapping[str, Any]]:
-    names = [f"{split}.{language}.jsonl.gz", f"{split}.{language}.jsonl"]
-    for path in (folder / name for name in names):
-        if path.exists():
-            try:
-                return _load("json", cache, data_files=str(path), split="train")
-            except Exception as error:  # datasets raises many kinds for a damaged file
-                raise MpnInputError(
-                    str(path), f"unreadable ({error})", "give JSON Lines, gzipped or not"
-                ) from error
+def xnli_file(folder: Path, split: str, language: str) -> Path:
+    """Return the file of one split and language.
+
+    Raises:
+        MpnInputError: If the folder has none.
+    """
+    for name in (f"{split}.{language}.jsonl.gz", f"{split}.{language}.jsonl"):
+        if (folder / name).is_file():
+            return folder / name
     raise MpnInputError(
-        str(folder), f"has no {names[0]}", "set dataset.path to a folder of XNLI files"
+        "dataset.path",
+        f"{folder} has no {split}.{language}.jsonl.gz",
+        "give a folder with one JSON Lines file per language and split",
     )
+
+
+def _read_file(folder: Path, split: str, language: str, cache: Path) -> Iterable[Mapping[str, Any]]:
+    path = xnli_file(folder, split, language)
+    try:
+        return _load("json", cache, data_files=str(path), split="train")
+    except Exception as error:  # datasets raises many kinds for a damaged file
+        raise MpnInputError(
+            str(path), f"unreadable ({error})", "give JSON Lines, gzipped or not"
+        ) from error
 
 
 def _by_id(
