@@ -20,7 +20,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,18 @@ class Ledger:
         records: Sequence[Record],
         summaries: Mapping[int, Summary],
         attempt: Mapping[str, object],
+        points: Sequence[TimedPoint] = (),
     ) -> Result:
         """Write a block's result: records, how they came about, and last ``result.json``.
 
         The work files are removed after that. A block that is complete already stays as it is.
+
+        Args:
+            block_id: The block.
+            records: All of them, in order.
+            summaries: One per stream.
+            attempt: When, where and how.
+            points: Those that no checkpoint holds.
         """
         known = self.result(block_id)
         if known is not None and self.is_complete(block_id):
@@ -151,11 +159,10 @@ class Ledger:
             "summaries": {str(stream): summaries[stream] for stream in sorted(summaries)},
         }
         self._publish(f"{_block(block_id)}/records.parquet", data)
-        self._publish_json(f"{_block(block_id)}/attempt.json", attempt)
-        points = [
-            {**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in self.points(block_id)
-        ]
-        self._publish_json(f"{_block(block_id)}/points.json", points)
+        self._publish_json(f"{_block(block_id)}/attempt.json", attempt, is_result=False)
+        all_points = _first([*self.points(block_id), *points])
+        timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
+        self._publish_json(f"{_block(block_id)}/points.json", timed, is_result=False)
         self._publish_json(f"{_block(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result
@@ -185,7 +192,7 @@ class Ledger:
             ValueError: If the checkpoint before is damaged.
         """
         work, position = f"work/{block_id}", segment.position
-        records = _to_parquet(segment.records)
+        records, state = _to_parquet(segment.records), segment.state()
         self._publish(f"{work}/segment-{position:08d}.parquet", records)
         if self._read_json(f"{work}/points-{position:08d}.json") is None:
             points = [{**asdict(point), "timestamp_ms": timestamp_ms} for point in segment.points]
@@ -195,10 +202,10 @@ class Ledger:
             "magic": _STATE_MAGIC,
             "position": position,
             "segments": {**before, str(position): _sha256(records)},
-            "state_sha256": _sha256(segment.state),
+            "state_sha256": _sha256(state),
         }
         head = json.dumps(header, sort_keys=True).encode()
-        self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + segment.state)
+        self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + state)
 
     def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
         """Return the last checkpoint of a block that is whole, and the records up to it."""
@@ -224,13 +231,10 @@ class Ledger:
             parts = [self._read_json(f"work/{block_id}/{name}") or [] for name in names]
             contents = [content for part in parts for content in part]
         times = [content.pop("timestamp_ms") for content in contents]
-        first: dict[tuple[int, str, int], TimedPoint] = {}
-        for content, timestamp_ms in zip(contents, times, strict=True):
-            point = Point(**content)
-            key = (point.stream, point.metric, point.step)
-            if key not in first or timestamp_ms < first[key].timestamp_ms:
-                first[key] = TimedPoint(point, timestamp_ms)
-        return list(first.values())
+        return _first(
+            TimedPoint(Point(**content), timestamp_ms)
+            for content, timestamp_ms in zip(contents, times, strict=True)
+        )
 
     def _state_positions(self, block_id: str) -> list[int]:
         names = self._names(f"work/{block_id}", "state-", ".bin")
@@ -258,9 +262,21 @@ class Ledger:
         content: dict[str, Any] | None = self._read_json(f"studies/{name}.json")
         return content
 
-    def remember_study(self, name: str, content: Mapping[str, object]) -> None:
-        """Remember a study, in place of what was remembered before."""
-        self._publish_json(f"studies/{name}.json", content)
+    def remember_study(
+        self, name: str, content: Mapping[str, object], *, trials: Sequence[str] | None = None
+    ) -> None:
+        """Remember a study, in place of what was remembered before.
+
+        Args:
+            name: Its name.
+            content: What is remembered.
+            trials: JSON of each of its trials, for the key ``trials``: a large study is written
+                again and again, and most of it has not changed.
+        """
+        text = _json(content)
+        if trials is not None:
+            text = text.removesuffix("\n}") + ',\n "trials": [\n' + ",\n".join(trials) + "\n ]\n}"
+        self._publish(f"studies/{name}.json", text.encode() + b"\n")
 
     def study_names(self) -> list[str]:
         """Return the names of all remembered studies."""
@@ -268,8 +284,11 @@ class Ledger:
 
     # -- files ----------------------------------------------------------------------------
 
-    def _publish(self, name: str, data: bytes) -> None:
-        """Write a file so that it is there whole, or not at all."""
+    def _publish(self, name: str, data: bytes, *, is_result: bool = True) -> None:
+        """Write a file so that it is there whole, or not at all.
+
+        What is no part of a result need not outlast a machine that loses its power.
+        """
         path = f"{self._root}/{name}"
         self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if not self._is_local:
@@ -280,18 +299,19 @@ class Ledger:
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if is_result:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _publish_json(self, name: str, content: object) -> None:
-        text = json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
-        self._publish(name, text.encode() + b"\n")
+    def _publish_json(self, name: str, content: object, *, is_result: bool = True) -> None:
+        self._publish(name, _json(content).encode() + b"\n", is_result=is_result)
 
     def _read(self, name: str) -> bytes | None:
+        path = f"{self._root}/{name}"
         try:
-            data: bytes = self._files.cat_file(f"{self._root}/{name}")
+            data: bytes = Path(path).read_bytes() if self._is_local else self._files.cat_file(path)
             return data
         except FileNotFoundError:
             return None
@@ -318,6 +338,20 @@ def _block(block_id: str) -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
+    """Keep each point once, as it was measured first."""
+    first: dict[tuple[int, str, int], TimedPoint] = {}
+    for timed in points:
+        key = (timed.point.stream, timed.point.metric, timed.point.step)
+        if key not in first or timed.timestamp_ms < first[key].timestamp_ms:
+            first[key] = timed
+    return list(first.values())
 
 
 def _as_number(pair: tuple[str, object]) -> int:

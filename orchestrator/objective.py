@@ -51,19 +51,22 @@ class Point:
 class Segment:
     """What a block has done since its last segment; the state lets it go on from here.
 
+    A state grows with the stream, so it is made only where a checkpoint is written.
+
     Attributes:
         position: How many units of work are done since the block began; grows strictly.
         total: How many there are.
         records: The new records.
         points: The new points.
-        state: Opaque bytes, from which ``Worker.run`` continues to the same numbers.
+        state: Makes opaque bytes, from which ``Worker.run`` continues to the same numbers;
+            called before the next segment is asked for, or never.
     """
 
     position: int
     total: int
     records: tuple[Record, ...]
     points: tuple[Point, ...]
-    state: bytes
+    state: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,13 @@ class Site:
         cache: Folder for what can be made again: models, query caches.
         device: ``cpu`` or ``cuda``.
         threads: CPU threads; part of what decides the last bits of a sum.
+        cache_gib: The most that the folder may hold.
     """
 
     cache: Path
     device: str
     threads: int
+    cache_gib: float = 20.0
 
 
 class Objective(Protocol):

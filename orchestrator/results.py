@@ -178,7 +178,7 @@ class StudyResults:
         baseline = self.baseline
         if baseline is None or trial.baseline:
             return {}
-        return paired_differences(trial, baseline, self.level)
+        return paired_differences(trial.streams, baseline.streams, self.level)
 
 
 Streams = Mapping[int, Mapping[str, tuple[float, int]]]
@@ -194,20 +194,18 @@ def estimates(streams: Streams, level: float) -> dict[str, Estimate]:
     }
 
 
-def paired_differences(
-    trial: TrialResult, baseline: TrialResult, level: float
-) -> dict[str, Estimate]:
+def paired_differences(trial: Streams, baseline: Streams, level: float) -> dict[str, Estimate]:
     """Estimate trial minus baseline, stream by stream: both saw the same data in each.
 
     A metric, or a stream, that one of the two does not have is left out.
     """
-    common = sorted(set(trial.streams) & set(baseline.streams))
+    common = sorted(set(trial) & set(baseline))
     differences = {}
-    for name in _names(trial.streams):
+    for name in _names(trial):
         values = [
-            trial.streams[stream][name][0] - baseline.streams[stream][name][0]
+            trial[stream][name][0] - baseline[stream][name][0]
             for stream in common
-            if name in trial.streams[stream] and name in baseline.streams[stream]
+            if name in trial[stream] and name in baseline[stream]
         ]
         if values:
             differences[name] = Estimate.over(values, level)

@@ -178,6 +178,8 @@ class ResourcesSpec(_Part):
     """What the actors hold; decides how fast results come, not which.
 
     ``threads`` are CPU threads per actor; they do decide the last bits of a sum.
+    ``checkpoint_every_s`` is how much work of a block a kill may cost, beyond the unit under way.
+    ``cache_gib`` is the most that the cache folder of the actors may hold.
     """
 
     actors: int | None = Field(
@@ -188,6 +190,10 @@ class ResourcesSpec(_Part):
     )
     cpus: float = Field(1, gt=0, description="a number above 0")
     threads: int = Field(1, ge=1, description="a whole number, at least 1")
+    checkpoint_every_s: float = Field(
+        1.0, ge=0, description="seconds of work that a kill may cost, at least 0"
+    )
+    cache_gib: float = Field(20.0, gt=0, description="GiB, a number above 0")
 
 
 class RetrySpec(_Part):

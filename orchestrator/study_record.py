@@ -1,5 +1,6 @@
 """What the driver knows of a study while it runs, and how it is remembered in the ledger."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ from orchestrator.identity import canonical_json, content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.plan import TrialPlan
+from orchestrator.results import Estimate, Streams, estimates, paired_differences
 from orchestrator.scheduler import BlockPlan, TrialState, TrialWork
 from orchestrator.spec import StudySpec, definition_of
-from orchestrator.tracking.protocol import StudyHeader, TrialHeader
+from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
 
 
 @dataclass
@@ -77,6 +79,12 @@ class StudyRecord:
     cache: Path
     tags: Mapping[str, str]
     entries: dict[int, Entry] = field(default_factory=dict)
+    units_missing: int = 0
+    """Units of work that this run has, or had, to do."""
+    _missing: set[str] = field(default_factory=set)
+    _texts: dict[int, tuple[TrialState, str]] = field(default_factory=dict)
+    _last_run: Mapping[str, Any] | None = None
+    _baseline: Streams | None = None
 
     @property
     def definition(self) -> str:
@@ -97,22 +105,7 @@ class StudyRecord:
     @property
     def blocks_missing(self) -> int:
         """Blocks that this run has, or had, to execute."""
-        return len(self._units_missing)
-
-    @property
-    def units_missing(self) -> int:
-        """Units of work that this run has, or had, to do."""
-        return sum(self._units_missing.values())
-
-    @property
-    def _units_missing(self) -> Mapping[str, int]:
-        """Units by block id: a block that several trials ask for runs once."""
-        return {
-            block.block_id: block.units
-            for entry in self.entries.values()
-            for block in entry.blocks
-            if block.block_id not in entry.reused
-        }
+        return len(self._missing)
 
     def admit(self, plan: TrialPlan) -> Entry:
         """Add a trial, and look up which of its blocks are complete."""
@@ -120,7 +113,53 @@ class StudyRecord:
         ids = (block.block_id for block in blocks)
         entry = Entry(plan, blocks, frozenset(i for i in ids if self.ledger.is_complete(i)))
         self.entries[plan.number] = entry
+        for block in blocks:  # one that several trials ask for runs once
+            if block.block_id not in entry.reused and block.block_id not in self._missing:
+                self._missing.add(block.block_id)
+                self.units_missing += block.units
         return entry
+
+    def trial_end(self, entry: Entry) -> TrialEnd:
+        """Collect from the ledger what the tracker shows of a trial that has ended.
+
+        Differences to the baseline are among it once that is complete; those of earlier trials
+        come with the end of the study.
+        """
+        ids = [block.block_id for block in entry.blocks]
+        streams: dict[int, Mapping[str, tuple[float, int]]] = {}
+        for result in filter(None, map(self.ledger.result, ids)):
+            streams |= result.summaries
+        is_complete = entry.state is TrialState.COMPLETE
+        level = self.spec.measure.interval.level
+        primary = self.spec.measure.primary
+        metrics: dict[str, float] = {}
+        for name, estimate in estimates(streams, level).items():
+            metrics[name] = estimate.mean
+            ends = {f"{name}.low": estimate.low, f"{name}.high": estimate.high}
+            if name in self.objective.metrics:
+                metrics |= {end: value for end, value in ends.items() if value is not None}
+        metrics = {name: metrics[name] for name in sorted(metrics, key=lambda n: n != primary)}
+        if entry.plan.baseline and is_complete:
+            self._baseline = streams
+        elif self._baseline is not None:
+            found = paired_differences(streams, self._baseline, level)
+            metrics |= self.shown_differences(found)
+        finished_s = [self.ledger.attempt(i).get("finished_s", 0.0) for i in ids]
+        return TrialEnd(
+            is_complete,
+            metrics,
+            [point for i in ids for point in self.ledger.points(i)],
+            int(max(finished_s, default=0.0) * 1000),
+            entry.failure,
+        )
+
+    def shown_differences(self, differences: Mapping[str, Estimate]) -> dict[str, float]:
+        """Return the differences to the baseline that a tracker shows, under its names."""
+        return {
+            f"{DIFFERENCE}{name}": estimate.mean
+            for name, estimate in differences.items()
+            if name in self.objective.metrics
+        }
 
     def save(self, state: str, last_run: Mapping[str, Any] | None) -> None:
         """Write the study to the ledger.
@@ -130,8 +169,10 @@ class StudyRecord:
             last_run: Figures of the last run that ended; None keeps those that are there.
         """
         name = self.spec.study
-        if last_run is None:
-            last_run = (self.ledger.study(name) or {}).get("last_run", {})
+        if last_run is not None:
+            self._last_run = last_run
+        elif self._last_run is None:
+            self._last_run = (self.ledger.study(name) or {}).get("last_run", {})
         self.ledger.remember_study(
             name,
             {
@@ -140,10 +181,19 @@ class StudyRecord:
                 "unit": self.objective.unit,
                 "state": state,
                 "provenance": dict(self.tags),
-                "trials": [self.entries[number].to_json() for number in sorted(self.entries)],
-                "last_run": last_run,
+                "last_run": self._last_run,
             },
+            trials=[self._text(self.entries[number]) for number in sorted(self.entries)],
         )
+
+    def _text(self, entry: Entry) -> str:
+        """Write a trial as JSON; most have not changed since they were written last."""
+        number = entry.plan.number
+        state, text = self._texts.get(number, (None, ""))
+        if state is not entry.state:
+            text = json.dumps(entry.to_json(), allow_nan=False, ensure_ascii=False)
+            self._texts[number] = (entry.state, text)
+        return text
 
 
 def plan_blocks(objective: Objective, plan: TrialPlan, cache: Path) -> Iterator[BlockPlan]:

@@ -6,10 +6,13 @@ be had again from the book and the ledger, so that killing it at any point loses
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Protocol
 
+from orchestrator.databases import quick_commits
 from orchestrator.errors import InputError
 from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.executors.protocol import Executor
@@ -18,7 +21,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
 from orchestrator.objective import Objective
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
-from orchestrator.results import StudyResults, estimates
+from orchestrator.results import StudyResults
 from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
 from orchestrator.search.book import TrialBook
 from orchestrator.spec import StudySpec, definition_of
@@ -27,6 +30,7 @@ from orchestrator.tracking.protocol import Tracker, TrialEnd, TrialHeader
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
+_MOST_CHORES = 64
 _STOPPED = "The study stopped; blocks that are complete are kept. Mend this and run it again."
 
 
@@ -144,7 +148,7 @@ def run_sweep(
         InputError: If the work found the input at fault; finished blocks are kept.
     """
     home.make()
-    with only_driver(spec.study, home):
+    with only_driver(spec.study, home), quick_commits(home.path):
         record = StudyRecord(spec, objective, Ledger(str(home.ledger)), home.cache, around.tags)
         sweep = _Sweep(record, around)
         book = TrialBook.open(
@@ -181,6 +185,7 @@ class _Sweep:
         self._over_budget = False
         self._began_s: float | None = None
         self._saved_s = -_SAVE_EVERY_S
+        self._chores: deque[Callable[[], None]] = deque()
 
     @property
     def directions(self) -> Mapping[str, str]:
@@ -243,6 +248,7 @@ class _Sweep:
 
     def close(self) -> SweepReport:
         """Write down how the run ended."""
+        self._do_chores(0)
         entries = self._record.entries.values()
         if all(entry.state is TrialState.COMPLETE for entry in entries):
             state = "done"
@@ -262,11 +268,7 @@ class _Sweep:
         assert results is not None
         ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
         differences = {
-            ids[row.trial.number]: {
-                f"difference.{name}": estimate.mean
-                for name, estimate in row.difference.items()
-                if name in self._record.objective.metrics
-            }
+            ids[row.trial.number]: self._record.shown_differences(row.difference)
             for row in results.rows()
         }
         self._around.tracker.finish_study(state, differences, self._around.artifacts(results))
@@ -287,17 +289,23 @@ class _Sweep:
         self._scheduler.submit(entry.work, entry.reused)
 
     def _step(self) -> tuple[TrialOutcome, ...]:
-        """Make one pass, and show what it changed."""
+        """Make one pass, and show what it changed.
+
+        What only mirrors the sweep is a chore: one is done a pass, so that an actor whose block
+        has ended waits for at most one of them before it gets the next.
+        """
         if self._around.stop.asked:  # before this sweep could listen, perhaps
             self._scheduler.stop()
         self._save_now_and_then()
-        step = self._scheduler.step(self._around.clock(), self._around.poll_s)
+        wait_s = 0.0 if self._chores else self._around.poll_s
+        step = self._scheduler.step(self._around.clock(), wait_s)
+        self._do_chores(min(max(len(self._chores) - 1, 0), _MOST_CHORES))
         for number in step.started:
             if self._began_s is None:
                 self._began_s = self._around.clock()
             entry = self._record.entries[number]
             entry.state = TrialState.RUNNING
-            self._around.tracker.start_trial(self._header(entry))
+            self._chores.append(partial(self._mirror_start, entry))
         done = self._scheduler.units_executed + sum(self.executor.progress().values())
         self._around.watcher.progressed(done, self._record.units_missing)
         return step.ended
@@ -313,12 +321,12 @@ class _Sweep:
             entry.failure = f"{failure.reason}\n{failure.details}".strip()
             self._failures.append(failure)
             _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
-        end = self._trial_end(entry)
+        end = self._record.trial_end(entry)
         values = [end.metrics.get(name) for name in self.directions]
+        self._chores.append(partial(self._mirror_end, entry, end))
         defined = [value for value in values if value is not None]
         is_whole = failure is None and len(defined) == len(values)
         book.tell(entry.plan.number, defined if is_whole else None)
-        self._around.tracker.finish_trial(self._header(entry), end)
         self._around.watcher.trial_ended(entry.plan, failure)
         budget = self._record.spec.budget.max_failed_trials
         if budget is not None and len(self._failures) > budget:
@@ -332,42 +340,28 @@ class _Sweep:
 
     def _abandon(self, reason: str, book: TrialBook) -> None:
         """Leave nothing open behind when the input turns out to be wrong."""
+        self._do_chores(0)
         for number, entry in self._record.entries.items():
             if entry.state is not TrialState.COMPLETE:
                 entry.state, entry.failure = TrialState.FAILED, reason
                 if self._record.spec.search is None:  # a sampler would remember it for ever
                     book.tell(number, None)
-                self._around.tracker.finish_trial(self._header(entry), self._trial_end(entry))
+                self._mirror_end(entry, self._record.trial_end(entry))
         self._record.save("failed", None)
         self._around.tracker.finish_study("failed", {}, {})
 
-    def _trial_end(self, entry: Entry) -> TrialEnd:
-        """Collect from the ledger what the tracker shows of a trial that has ended."""
-        record = self._record
-        ids = [block.block_id for block in entry.blocks]
-        streams: dict[int, Mapping[str, tuple[float, int]]] = {}
-        for result in filter(None, map(record.ledger.result, ids)):
-            streams |= result.summaries
-        level = record.spec.measure.interval.level
-        primary = record.spec.measure.primary
-        metrics: dict[str, float] = {}
-        for name, estimate in estimates(streams, level).items():
-            metrics[name] = estimate.mean
-            ends = {f"{name}.low": estimate.low, f"{name}.high": estimate.high}
-            if name in record.objective.metrics:
-                metrics |= {end: value for end, value in ends.items() if value is not None}
-        metrics = {name: metrics[name] for name in sorted(metrics, key=lambda n: n != primary)}
-        finished_s = [record.ledger.attempt(i).get("finished_s", 0.0) for i in ids]
-        return TrialEnd(
-            entry.state is TrialState.COMPLETE,
-            metrics,
-            [point for i in ids for point in record.ledger.points(i)],
-            int(max(finished_s, default=0.0) * 1000),
-            entry.failure,
-        )
+    def _mirror_start(self, entry: Entry) -> None:
+        self._around.tracker.start_trial(self._header(entry))
+
+    def _mirror_end(self, entry: Entry, end: TrialEnd) -> None:
+        self._around.tracker.finish_trial(self._header(entry), end)
 
     def _header(self, entry: Entry) -> TrialHeader:
         return entry.header(self._record.objective, self._record.cache)
+
+    def _do_chores(self, n_left: int) -> None:
+        while len(self._chores) > n_left:
+            self._chores.popleft()()
 
     def _save_now_and_then(self) -> None:
         if self._around.clock() - self._saved_s >= _SAVE_EVERY_S:

@@ -22,6 +22,7 @@ from orchestrator.spec import StudySpec
 from orchestrator.sweep import StopRequest, Surroundings, SweepReport, Watcher, run_sweep
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
+from orchestrator.tracking.protocol import Tracker
 from studies.analysis.tables import render_table
 
 ExecutorName = Literal["ray", "inline"]
@@ -52,18 +53,31 @@ def run_study(
     """
     home.make()
     tracker = PatientTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
-    stop = StopRequest()
-    around = Surroundings(
+    around = surroundings(spec, objective, home, watcher, tracker, executor=executor, actors=actors)
+    with _stopping_on_sigint(around.stop):
+        report = run_sweep(spec, objective, home, around)
+    return report, tracker.trouble
+
+
+def surroundings(
+    spec: StudySpec,
+    objective: Objective,
+    home: Home,
+    watcher: Watcher,
+    tracker: Tracker,
+    *,
+    executor: ExecutorName,
+    actors: int | None,
+) -> Surroundings:
+    """Put together what a sweep is given; arguments as for :func:`run_study`."""
+    return Surroundings(
         make_executor=_executor_maker(spec, objective, home, executor, actors),
         tracker=tracker,
         watcher=watcher,
-        stop=stop,
+        stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
     )
-    with _stopping_on_sigint(stop):
-        report = run_sweep(spec, objective, home, around)
-    return report, tracker.trouble
 
 
 def n_gpus() -> int:
@@ -81,8 +95,9 @@ def _executor_maker(
     def make(n_blocks: int) -> Executor:
         gpus = resources.gpus if resources.gpus is not None else float(n_gpus() > 0)
         device = "cuda" if gpus > 0 else "cpu"
-        site = Site(home.cache.resolve(), device, resources.threads)
-        plan = ReplicaPlan(objective, str(home.ledger.resolve()), site)
+        site = Site(home.cache.resolve(), device, resources.threads, resources.cache_gib)
+        ledger, every_s = str(home.ledger.resolve()), resources.checkpoint_every_s
+        plan = ReplicaPlan(objective, ledger, site, every_s)
         if name == "inline":
             return InlineExecutor(plan)
         # Ray takes seconds to import, and is not needed to say that nothing has to run.

@@ -9,19 +9,26 @@ from dataclasses import dataclass
 
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
 from orchestrator.executors.protocol import Event, Failed, Finished, Interrupted, Lost, WorkItem
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import Ledger, TimedPoint
 from orchestrator.objective import Objective, Record, Segment, Site
-
-_CHECKPOINT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
 class ReplicaPlan:
-    """All that is needed to start a replica, wherever it will run."""
+    """All that is needed to start a replica, wherever it will run.
+
+    Attributes:
+        objective: What is asked.
+        ledger_uri: Where results and checkpoints go.
+        site: Where the worker works.
+        checkpoint_every_s: The least time between two checkpoints of a block; at 0 there is one
+            wherever the block could be taken up again.
+    """
 
     objective: Objective
     ledger_uri: str
     site: Site
+    checkpoint_every_s: float = 1.0
 
 
 class Replica:
@@ -79,21 +86,26 @@ class Replica:
         self.done = resume.position if resume else 0
         done_before = saved = self.done
         unsaved: list[Segment] = []
-        saved_s = time.monotonic()
+        saved_s = went_in_s = time.monotonic()
+        working_s = 0.0
         for segment in self._worker.run(item.params, item.streams, resume):
+            working_s += time.monotonic() - went_in_s
             unsaved.append(segment)
             records += segment.records
             self.done = segment.position
-            is_last = segment.position == segment.total
-            if is_last or self.stop_asked or time.monotonic() - saved_s >= _CHECKPOINT_EVERY_S:
+            stops = self.stop_asked and segment.position < segment.total  # else it is done
+            is_due = time.monotonic() - saved_s >= self._plan.checkpoint_every_s
+            if is_due or stops:
                 merged = _merged(unsaved)
                 now_ms = int(time.time() * 1000)
                 self._ledger.checkpoint(item.block_id, merged, now_ms, after=saved)
                 unsaved, saved, saved_s = [], merged.position, time.monotonic()
-            if self.stop_asked and not is_last:
+            if stops:
                 self._worker.verify()
                 return Interrupted(item.block_id, item.attempt)
+            went_in_s = time.monotonic()
         self._worker.verify()
+        working_s += time.monotonic() - went_in_s
         summaries = self._plan.objective.summarise(item.params, records)
         attempt = {
             "attempt": item.attempt,
@@ -103,8 +115,11 @@ class Replica:
             "started_s": started,
             "finished_s": time.time(),
             "units": self.done - done_before,
+            "working_s": working_s,
         }
-        self._ledger.complete(item.block_id, _in_order(records), summaries, attempt)
+        now_ms = int(time.time() * 1000)
+        points = [TimedPoint(point, now_ms) for segment in unsaved for point in segment.points]
+        self._ledger.complete(item.block_id, _in_order(records), summaries, attempt, points)
         return Finished(item.block_id, item.attempt)
 
     def _lost(self, item: WorkItem, error: Exception) -> Lost:

@@ -1,5 +1,6 @@
 """The book of trials: which exist and in what state, kept by Optuna; one writer, the driver."""
 
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +38,7 @@ class TrialBook:
         """Use :meth:`open`."""
         self._study = study
         self._search = search
-        self._numbers: dict[int, int] = {}  # ours to Optuna's, where they differ
+        self._planned: dict[int, int] = {}  # our number to the id in Optuna's storage
 
     @staticmethod
     def open(
@@ -85,32 +86,30 @@ class TrialBook:
         """Make sure that every planned trial is in the book, and no other is unfinished.
 
         RUNNING trials of an earlier driver are adopted; a trial that failed is written anew.
+        A trial is written with its values, at once: to enqueue it and to ask for it would read
+        all that are unfinished, for each.
         """
-        numbers = {plan.trial_id: plan.number for plan in plans}
-        known = {frozen.user_attrs.get(_TRIAL_ID): frozen for frozen in self._study.trials}
-        for frozen in self._study.get_trials(deepcopy=False, states=_UNFINISHED):
-            if frozen.user_attrs.get(_TRIAL_ID) not in numbers:
+        planned = {plan.trial_id for plan in plans}
+        known: dict[str, int] = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            trial_id = frozen.user_attrs.get(_TRIAL_ID)
+            if trial_id in planned and frozen.state in (TrialState.RUNNING, TrialState.COMPLETE):
+                known[trial_id] = frozen._trial_id
+            elif frozen.state in _UNFINISHED:
                 _give_up(self._study, frozen)
         distributions = _planned_distributions(plans)
         for plan in plans:
-            earlier = known.get(plan.trial_id)
-            if earlier is not None and earlier.state is not TrialState.FAIL:
-                self._numbers[plan.number] = earlier.number
-                if earlier.state is TrialState.RUNNING:  # its driver may have died over its values
-                    adopted = self._adopted(earlier)
-                    for path, distribution in distributions.items():
-                        adopted._suggest(path, distribution)
-                continue
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    state=TrialState.WAITING,
-                    user_attrs={_TRIAL_ID: plan.trial_id, _LABEL: plan.label},
-                    system_attrs={"fixed_params": {k: _scalar(v) for k, v in plan.changes.items()}},
+            if plan.trial_id not in known:
+                known[plan.trial_id] = self._study._storage.create_new_trial(
+                    self._study._study_id,
+                    optuna.trial.create_trial(
+                        state=TrialState.RUNNING,
+                        params={path: _scalar(plan.changes[path]) for path in distributions},
+                        distributions=distributions,
+                        user_attrs={_TRIAL_ID: plan.trial_id, _LABEL: plan.label},
+                    ),
                 )
-            )
-        while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            asked = self._study.ask(distributions)
-            self._numbers[numbers[asked.user_attrs[_TRIAL_ID]]] = asked.number
+            self._planned[plan.number] = known[plan.trial_id]
 
     # -- searched trials ------------------------------------------------------------------
 
@@ -167,12 +166,13 @@ class TrialBook:
             values: One for each direction; None if it failed, or a value is undefined.
         """
         state = TrialState.COMPLETE if values is not None else TrialState.FAIL
-        self._study.tell(
-            self._numbers.get(number, number),
-            values=None if values is None else list(values),
-            state=state,
-            skip_if_finished=True,
-        )
+        found = None if values is None else list(values)
+        if number not in self._planned:
+            self._study.tell(number, values=found, state=state, skip_if_finished=True)
+            return
+        # No sampler learns from a planned trial, so that the storage alone is told.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._study._storage.set_trial_state_values(self._planned[number], state, found)
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, object]:
         assert self._search is not None

@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.view_type import ViewType
 
-from orchestrator.tracking.protocol import StudyHeader, TrialEnd, TrialHeader
+from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
 
 _STUDY = "mpn.study"
 _DEFINITION = "mpn.definition"
@@ -19,6 +20,42 @@ _FAILURE = "mpn.failure"
 _PARENT = "mlflow.parentRunId"
 _STATES = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 _LONGEST_TAG = 5000
+
+
+@dataclass
+class _Child:
+    """What is known of a trial's run, so that it need not be read again.
+
+    Attributes:
+        run_id: Its id.
+        status: As MLflow shows it.
+        end_ms: When it ended; 0 until then.
+        n_params: How many parameters are logged.
+        mirrored: ``complete`` or ``failed`` once that is logged whole; else None.
+        has_failure: Whether it says why it failed.
+        differences: Those to the baseline that this process has logged.
+    """
+
+    run_id: str
+    status: str = "RUNNING"
+    end_ms: int = 0
+    n_params: int = 0
+    mirrored: str | None = None
+    has_failure: bool = False
+    differences: Mapping[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def of(run: Run) -> "_Child":
+        """Take over a run that is there."""
+        info, tags = run.info, run.data.tags
+        return _Child(
+            info.run_id,
+            info.status,
+            info.end_time or 0,
+            len(run.data.params),
+            tags.get(_MIRRORED),
+            _FAILURE in tags,
+        )
 
 
 class MlflowMirror:
@@ -38,8 +75,8 @@ class MlflowMirror:
         self._uri = uri
         self._artifacts = artifacts
         self._study: StudyHeader | None = None
-        self._runs: dict[str, Run] = {}
-        self._parent: Run | None = None
+        self._children: dict[str, _Child] = {}
+        self._parent_id = ""
         self._experiment = ""
 
     def open(self, study: StudyHeader) -> None:
@@ -50,14 +87,14 @@ class MlflowMirror:
         self._study = study
         self._experiment = self._ensure_experiment(study.name)
         self._close_stale(study.definition)
-        self._runs, self._parent = {}, None
+        self._children, self._parent_id = {}, ""
         for run in self._find(study.definition):
             trial_id = run.data.tags.get(_TRIAL_ID)
             if trial_id is None:
-                self._parent = run
+                self._parent_id = run.info.run_id
             else:
-                self._runs[trial_id] = run
-        if self._parent is None:
+                self._children[trial_id] = _Child.of(run)
+        if not self._parent_id:
             note = study.question + (f"\n\nExpected: {study.expect}" if study.expect else "")
             tags = {
                 **study.tags,
@@ -65,49 +102,18 @@ class MlflowMirror:
                 _DEFINITION: study.definition,
                 "mlflow.note.content": note,
             }
-            self._parent = self._create(study.name, tags)
+            self._parent_id = self._create(study.name, tags)
 
     def start_trial(self, trial: TrialHeader) -> None:
         """Find or make the child run; its parameters are logged once and never change."""
-        assert self._study is not None and self._parent is not None
-        run = self._runs.get(trial.trial_id)
-        if run is None:
-            tags = {
-                **self._study.tags,
-                _STUDY: self._study.name,
-                _DEFINITION: self._study.definition,
-                _TRIAL_ID: trial.trial_id,
-                _PARENT: self._parent.info.run_id,
-                "mpn.trial": str(trial.number),
-                "mpn.label": trial.label,
-                "mpn.baseline": str(trial.baseline).lower(),
-            }
-            run = self._runs[trial.trial_id] = self._create(f"{trial.number} {trial.label}", tags)
-        if trial.params.keys() <= run.data.params.keys():
-            return
-        run_id = run.info.run_id
-        self._client.log_inputs(
-            run_id,
-            datasets=[
-                DatasetInput(
-                    Dataset(name, digest[:36], "local", name),
-                    [InputTag("mlflow.data.context", "editing")],
-                )
-                for name, digest in trial.datasets.items()
-            ],
-        )
-        params = [Param(name, value) for name, value in trial.params.items()]
-        self._client.log_batch(run_id, params=params)  # last: they tell that all of it is there
-        self._runs[trial.trial_id] = self._client.get_run(run_id)
+        self._child(trial)
 
     def finish_trial(self, trial: TrialHeader, end: TrialEnd) -> None:
         """Log curves and final values, then close the run; a run that is whole is left alone."""
-        self.start_trial(trial)
-        run = self._runs[trial.trial_id]
+        child = self._child(trial)
         state = "complete" if end.complete else "failed"
-        if run.data.tags.get(_MIRRORED) == state:
+        if child.mirrored == state:
             return
-        run_id = run.info.run_id
         # The UI opens a comparison with the metric that was logged first.
         metrics = [Metric(name, v, end.timestamp_ms, 0) for name, v in end.metrics.items()]
         metrics += [
@@ -119,16 +125,17 @@ class MlflowMirror:
             )
             for timed in end.points
         ]
-        self._client.log_batch(run_id, metrics=metrics)
+        self._client.log_batch(child.run_id, metrics=metrics)
         if end.failure:
-            self._client.set_tag(run_id, _FAILURE, end.failure[:_LONGEST_TAG])
-        elif _FAILURE in run.data.tags:
-            self._client.delete_tag(run_id, _FAILURE)
-        self._client.set_terminated(
-            run_id, "FINISHED" if end.complete else "FAILED", end_time=end.timestamp_ms
-        )
-        self._client.set_tag(run_id, _MIRRORED, state)  # last: it tells that all of it is there
-        self._runs[trial.trial_id] = self._client.get_run(run_id)
+            self._client.set_tag(child.run_id, _FAILURE, end.failure[:_LONGEST_TAG])
+        elif child.has_failure:
+            self._client.delete_tag(child.run_id, _FAILURE)
+        status = "FINISHED" if end.complete else "FAILED"
+        self._client.set_terminated(child.run_id, status, end_time=end.timestamp_ms)
+        self._client.set_tag(child.run_id, _MIRRORED, state)  # last: all of it is there
+        child.status, child.end_ms, child.mirrored = status, end.timestamp_ms, state
+        child.has_failure = bool(end.failure)
+        child.differences = {k: v for k, v in end.metrics.items() if k.startswith(DIFFERENCE)}
 
     def finish_study(
         self,
@@ -137,22 +144,53 @@ class MlflowMirror:
         artifacts: Mapping[str, str],
     ) -> None:
         """Log what needs the whole study, and close the parent run."""
-        assert self._parent is not None
-        time_ms = max((run.info.end_time or 0 for run in self._runs.values()), default=0)
         for trial_id, values in metrics.items():
-            run = self._runs.get(trial_id)
-            if run is not None:
-                self._client.log_batch(
-                    run.info.run_id,
-                    metrics=[Metric(name, v, time_ms, 0) for name, v in values.items()],
-                )
-        for run in self._runs.values():
-            if run.info.status == "RUNNING":  # until the study is continued
-                self._client.set_terminated(run.info.run_id, "KILLED")
-        parent_id = self._parent.info.run_id
+            child = self._children.get(trial_id)
+            if child is not None and not values.items() <= child.differences.items():
+                found = [Metric(name, v, child.end_ms, 0) for name, v in values.items()]
+                self._client.log_batch(child.run_id, metrics=found)
+        for child in self._children.values():
+            if child.status == "RUNNING":  # until the study is continued
+                self._client.set_terminated(child.run_id, "KILLED")
+                child.status = "KILLED"
         for name, text in artifacts.items():
-            self._client.log_text(parent_id, text, name)
-        self._client.set_terminated(parent_id, _STATES[state])
+            self._client.log_text(self._parent_id, text, name)
+        self._client.set_terminated(self._parent_id, _STATES[state])
+
+    def _child(self, trial: TrialHeader) -> _Child:
+        """Return the run of a trial; make it, or what is missing of it."""
+        assert self._study is not None
+        child = self._children.get(trial.trial_id)
+        if child is None:
+            tags = {
+                **self._study.tags,
+                _STUDY: self._study.name,
+                _DEFINITION: self._study.definition,
+                _TRIAL_ID: trial.trial_id,
+                _PARENT: self._parent_id,
+                "mpn.trial": str(trial.number),
+                "mpn.label": trial.label,
+                "mpn.baseline": str(trial.baseline).lower(),
+            }
+            run_id = self._create(f"{trial.number} {trial.label}", tags)
+            child = self._children[trial.trial_id] = _Child(run_id)
+        if child.n_params >= len(trial.params):
+            return child
+        self._client.log_inputs(
+            child.run_id,
+            datasets=[
+                DatasetInput(
+                    Dataset(name, digest[:36], "local", name),
+                    [InputTag("mlflow.data.context", "editing")],
+                )
+                for name, digest in trial.datasets.items()
+            ],
+        )
+        params = [Param(name, value) for name, value in trial.params.items()]
+        # last: they tell that all of it is there
+        self._client.log_batch(child.run_id, params=params)
+        child.n_params = len(params)
+        return child
 
     def _close_stale(self, definition: str) -> None:
         """End what a killed driver left running under another definition of the study."""
@@ -176,8 +214,7 @@ class MlflowMirror:
         created: str = self._client.create_experiment(name, artifact_location=location)
         return created
 
-    def _find(self, definition: str) -> list[Run]:
-        found: list[Run] = []
+    def _find(self, definition: str) -> Iterator[Run]:
         token = None
         while True:
             page = self._client.search_runs(
@@ -187,15 +224,16 @@ class MlflowMirror:
                 max_results=1000,
                 page_token=token,
             )
-            found += page
+            yield from page
             token = page.token
             if not token:
-                return found
+                return
 
-    def _create(self, name: str, tags: Mapping[str, str]) -> Run:
-        return self._client.create_run(
+    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+        run = self._client.create_run(
             self._experiment,
             start_time=int(time.time() * 1000),
             run_name=name,
             tags={key: value[:_LONGEST_TAG] for key, value in tags.items()},
         )
+        return str(run.info.run_id)

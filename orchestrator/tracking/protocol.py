@@ -6,6 +6,9 @@ from typing import Protocol
 
 from orchestrator.ledger import TimedPoint
 
+DIFFERENCE = "difference."
+"""What precedes a metric's name where the value is its difference to the baseline."""
+
 
 @dataclass(frozen=True)
 class StudyHeader:

@@ -77,7 +77,7 @@ def _write(ledger: Ledger, number: int, trial: Trial, protocol: str) -> dict[str
         blocks.append({"block_id": block_id, "streams": [stream], "units": 2})
         points = tuple(Point(stream, *point) for point in trial.points.get(stream, ()))
         if points:
-            ledger.checkpoint(block_id, Segment(1, 2, (), points, b""), 1)
+            ledger.checkpoint(block_id, Segment(1, 2, (), points, bytes), 1)
         if metrics is None:
             continue
         seen = trial.seen.get(stream, ())

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from studies.cli import main
 
 
@@ -65,12 +67,29 @@ class CommandLine:
         """Wait until a file of that pattern is in the home, while the process runs."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            found = sorted(self.home.glob(pattern))
+            found = self._files(pattern)
             if found:
                 return found
             assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+            time.sleep(0.005)
         raise AssertionError(f"no {pattern} after {timeout_s} s")
+
+    def freeze_at(self, pattern, process):
+        """Stop a driver while a file of that pattern is in the home, however fast it works."""
+        while True:
+            self.wait_for(pattern, process)
+            process.send_signal(signal.SIGSTOP)
+            while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+                assert process.poll() is None, process.communicate()
+            if self._files(pattern):
+                return
+            process.send_signal(signal.SIGCONT)
+
+    def _files(self, pattern):
+        try:
+            return sorted(self.home.glob(pattern))
+        except FileNotFoundError:  # a folder went while pathlib looked into it
+            return []
 
 
 def kill_group(process):

@@ -1,6 +1,6 @@
 """Whatever is killed, the study ends with the records of an undisturbed run."""
 
-import os
+import json
 import signal
 import sqlite3
 from collections import Counter
@@ -12,6 +12,14 @@ from command_line import kill_group
 from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+IN_MID_BLOCK = "ledger/work/*/state-0000000[1-4].bin"  # of six edits, with a state after each
+
+
+def attempts(home, what):
+    """That figure of every complete block's attempt."""
+    found = home.glob("ledger/blocks/*/*/attempt.json")
+    return [json.loads(path.read_text())[what] for path in found]
 
 
 def optuna_states(home):
@@ -66,23 +74,19 @@ def test_a_driver_killed_in_mid_study_is_continued(mpn, slow_study, undisturbed)
 @pytest.mark.slow
 def test_a_block_whose_driver_was_killed_goes_on_from_its_checkpoint(mpn, slow_study, undisturbed):
     driver = mpn.start("run", slow_study, "--executor", "inline")
-    mpn.wait_for("ledger/work/*/state-*.bin", driver)
+    mpn.freeze_at(IN_MID_BLOCK, driver)
     kill_group(driver)
     assert len(mpn.records()) < 6
 
     mpn("run", slow_study, "--executor", "inline")
-    units = [
-        int(p.read_text().split('"units": ')[1].split("\n")[0].strip(",}"))
-        for p in mpn.home.glob("ledger/blocks/*/*/attempt.json")
-    ]
-    assert min(units) < 6  # one block did not begin at its beginning
+    assert min(attempts(mpn.home, "units")) < 6  # one block did not begin at its beginning
     assert_whole(mpn, undisturbed)
 
 
 @pytest.mark.slow
 def test_an_actor_killed_in_mid_block_is_replaced(mpn, slow_study, undisturbed):
     driver = mpn.start("run", slow_study, "--actors", "2")
-    mpn.wait_for("ledger/work/*/state-*.bin", driver)
+    mpn.wait_for(IN_MID_BLOCK, driver)
     actors = [
         process
         for process in psutil.Process(driver.pid).children(recursive=True)
@@ -93,14 +97,16 @@ def test_an_actor_killed_in_mid_block_is_replaced(mpn, slow_study, undisturbed):
     assert driver.returncode == 0, out + err
     last_run = mpn.json("status", "small", "--json")["last_run"]
     assert (last_run["blocks_executed"], last_run["blocks_reused"]) == (6, 0)
+    assert set(attempts(mpn.home, "attempt")) == {1, 2}
     assert_whole(mpn, undisturbed)
 
 
 @pytest.mark.slow
 def test_an_interrupted_study_says_how_to_go_on(mpn, slow_study, undisturbed):
     driver = mpn.start("run", slow_study, "--executor", "inline")
-    mpn.wait_for("ledger/work/*/state-*.bin", driver)
-    os.kill(driver.pid, signal.SIGINT)
+    mpn.freeze_at(IN_MID_BLOCK, driver)
+    driver.send_signal(signal.SIGINT)
+    driver.send_signal(signal.SIGCONT)
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 130, out + err
     said = " ".join(err.split())

@@ -1,5 +1,6 @@
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -128,28 +129,23 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-@pytest.mark.parametrize("at", range(6))
-def test_a_driver_killed_while_it_registers_leaves_nothing_that_the_next_cannot_mend(
-    storage, monkeypatch, at
-):
-    # three writes to add the trials, then one value to set in each
-    calls = 0
+@pytest.mark.parametrize("at", range(1, 31, 3))
+def test_a_driver_killed_while_it_registers_leaves_nothing_that_the_next_cannot_mend(storage, at):
+    n_statements = 0
 
-    def deadly(method):
-        def count(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == at + 1:
-                raise Killed
-            return method(*args, **kwargs)
-
-        return count
+    def deadly(connection, cursor, statement, *rest):
+        nonlocal n_statements
+        n_statements += 1
+        if n_statements == at:
+            raise Killed
 
     book = open_book(storage)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(optuna.Study, "add_trial", deadly(optuna.Study.add_trial))
-        patch.setattr(optuna.Trial, "_suggest", deadly(optuna.Trial._suggest))
-        book.register(plans())
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", deadly)
+    try:
+        with pytest.raises(Killed):
+            book.register(plans())
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", deadly)
 
     book = open_book(storage)
     book.register(plans())

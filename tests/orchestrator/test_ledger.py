@@ -40,7 +40,7 @@ def segment(begin, end, *, total=8):
         total,
         tuple(record(position) for position in range(begin, end)),
         tuple(Point(0, "score", position, position / 8) for position in range(begin, end)),
-        b"at %d\nwith a second line" % end,
+        lambda: b"at %d\nwith a second line" % end,
     )
 
 
@@ -316,7 +316,7 @@ def test_points_of_overlapping_segments_count_once_with_their_first_timestamps(l
 
 def test_points_of_different_streams_and_metrics_are_different(ledger):
     points = (Point(0, "a", 0, 1.0), Point(0, "b", 0, 1.0), Point(1, "a", 0, 1.0))
-    ledger.checkpoint(BLOCK, Segment(1, 1, (), points, b""), 1000)
+    ledger.checkpoint(BLOCK, Segment(1, 1, (), points, bytes), 1000)
     assert [timed.point for timed in ledger.points(BLOCK)] == list(points)
 
 
@@ -343,3 +343,18 @@ def test_a_torn_study_is_as_good_as_none(ledger):
     ledger.remember_study("a", {"state": "done"})
     put(ledger, "a.json", b'{"state"')
     assert ledger.study("a") is None
+
+
+@pytest.mark.parametrize("trials", [[], [{"number": 0}], [{"number": 0}, {"number": 1, "x": "ü"}]])
+def test_trials_of_a_study_can_come_as_json(ledger, trials):
+    texts = [json.dumps(trial, ensure_ascii=False) for trial in trials]
+    ledger.remember_study("a", {"state": "running"}, trials=texts)
+    assert ledger.study("a") == {"state": "running", "trials": trials}
+
+
+def test_points_that_no_checkpoint_holds_come_with_the_result(ledger):
+    ledger.checkpoint(BLOCK, segment(0, 2), 1_000)
+    again = [TimedPoint(Point(0, "score", step, step / 8), 2_000) for step in (1, 2)]
+    ledger.complete(BLOCK, [record(0)], {0: {}}, {}, again)
+    times = {timed.point.step: timed.timestamp_ms for timed in ledger.points(BLOCK)}
+    assert times == {0: 1_000, 1: 1_000, 2: 2_000}

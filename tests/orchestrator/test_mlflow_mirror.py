@@ -129,6 +129,18 @@ def test_the_parent_ends_as_the_study_does(store, state, status):
     assert store.runs["a"].info.status == status
 
 
+def test_a_difference_that_came_with_its_trial_is_not_logged_twice(store):
+    values = {"difference.score": 0.125}
+    end = replace(END, metrics={**END.metrics, **values})
+    mirror = store.mirror()
+    mirror.finish_trial(TRIALS[1], end)
+    mirror.finish_trial(TRIALS[0], replace(END, timestamp_ms=9_000))
+    mirror.finish_study("done", {"id1": values}, {})
+    mirror = store.mirror()
+    mirror.finish_study("done", {"id1": values}, {})
+    assert store.points("1 weight=2", "difference.score") == [(0, 0.125, 4_000)]
+
+
 # -- repetitions --------------------------------------------------------------------------
 
 
@@ -215,7 +227,7 @@ class StoreOutageError(Exception):
 
 
 @pytest.mark.parametrize(
-    "call", ["create_run", "log_inputs", "log_batch", "get_run", "set_terminated", "set_tag"]
+    "call", ["create_run", "log_inputs", "log_batch", "set_terminated", "set_tag"]
 )
 @pytest.mark.parametrize("by", ["the same mirror", "a later process"])
 def test_an_outage_in_the_middle_of_a_trial_leaves_nothing_out(store, monkeypatch, call, by):

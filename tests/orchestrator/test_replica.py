@@ -3,6 +3,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
+import toy_objective
 from toy_objective import ToyObjective, following, toy_params
 
 from orchestrator.errors import Problem
@@ -35,12 +36,6 @@ def clock(monkeypatch):
     return fake
 
 
-@pytest.fixture
-def every_unit(monkeypatch):
-    """Checkpoints come after every unit, however fast."""
-    monkeypatch.setattr(replica_module, "_CHECKPOINT_EVERY_S", 0.0)
-
-
 class Lab:
     """A ledger in a folder, and replicas that write to it."""
 
@@ -49,6 +44,7 @@ class Lab:
         self.ledger = Ledger(str(folder / "ledger"))
         self.units = []  # positions in the order in which they ran
         self.on_unit = lambda position: None
+        self.checkpoint_every_s = 1.0
         self.replica = self.fresh_replica()
 
     def fresh_replica(self):
@@ -57,7 +53,8 @@ class Lab:
             self.on_unit(position)
 
         site = Site(self.folder / "cache", "cpu", 1)
-        self.replica = Replica(ReplicaPlan(ToyObjective(note), self.ledger.uri, site))
+        objective, every_s = ToyObjective(note), self.checkpoint_every_s
+        self.replica = Replica(ReplicaPlan(objective, self.ledger.uri, site, every_s))
         return self.replica
 
     def run(self, *, streams=(0, 1), attempt=1, block=BLOCK, **changes):
@@ -72,6 +69,13 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path):
     return Lab(tmp_path)
+
+
+@pytest.fixture
+def every_unit(lab):
+    """Checkpoints come after every unit, however fast."""
+    lab.checkpoint_every_s = 0.0
+    lab.fresh_replica()
 
 
 @pytest.fixture
@@ -111,6 +115,20 @@ def test_how_a_block_came_about_is_kept_beside_its_result(lab, clock):
     assert (attempt["started_s"], attempt["finished_s"]) == (1000.0, 1005.0)
 
 
+def test_the_time_inside_the_work_is_kept_apart_from_the_time_around_it(lab, clock, monkeypatch):
+    def checkpoint(*args, **kwargs):
+        clock.now_s += 10.0
+        return keep(*args, **kwargs)
+
+    keep = Ledger.checkpoint
+    monkeypatch.setattr(Ledger, "checkpoint", checkpoint)
+    lab.on_unit = lambda position: setattr(clock, "now_s", clock.now_s + 0.75)
+    lab.run()
+    attempt = lab.ledger.attempt(BLOCK)
+    assert attempt["working_s"] == 6 * 0.75
+    assert attempt["finished_s"] - attempt["started_s"] == 6 * 0.75 + 3 * 10  # every second unit
+
+
 def test_a_complete_block_is_not_run_again(lab):
     lab.run()
     lab.units.clear()
@@ -141,6 +159,42 @@ def test_a_checkpoint_is_written_once_a_second_and_at_the_end(lab, clock):
     assert seen == [None, None, None, None, 4, 4]
 
 
+@pytest.mark.parametrize(
+    ("every_s", "checkpoints"),
+    [
+        (0.0, [None, 1, 2, 3, 4, 5]),
+        (1.0, [None, 1, 2, 3, 4, 5]),  # a unit takes exactly one second
+        (1.001, [None, None, 2, 2, 4, 4]),
+        (3.0, [None, None, None, 3, 3, 3]),
+    ],
+)
+def test_a_study_says_how_often_checkpoints_are_written(lab, clock, every_s, checkpoints):
+    seen = []
+
+    def on_unit(position):
+        checkpoint = lab.ledger.resume(BLOCK)
+        seen.append(checkpoint[0].position if checkpoint else None)
+        clock.now_s += 1.0
+
+    lab.checkpoint_every_s, lab.on_unit = every_s, on_unit
+    lab.fresh_replica()
+    lab.run()
+    assert seen == checkpoints
+
+
+def test_a_state_is_made_only_where_a_checkpoint_is_written(lab, clock, monkeypatch):
+    made = []
+
+    def counted(number):
+        made.append(lab.units[-1])
+        return b'{"number": %d}' % number
+
+    monkeypatch.setattr(toy_objective, "state_of", counted)
+    lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position * 0.4)
+    lab.run()
+    assert made == [3]  # a second has passed; at the end the result itself is written
+
+
 def test_points_have_the_time_of_their_checkpoint(lab, clock):
     lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position)
     lab.run(streams=(0,))
@@ -162,6 +216,7 @@ def test_a_block_that_is_asked_to_stop_stops_at_once_and_goes_on_elsewhere(lab, 
     assert lab.run() == Finished(BLOCK, 1)
     assert lab.units == [0, 1, 2, 3, 4, 5]
     assert lab.ledger.attempt(BLOCK)["units"] == 3
+    assert lab.ledger.attempt(BLOCK)["working_s"] > 0
     assert lab.result_files() == undisturbed
 
 
@@ -198,8 +253,8 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-def test_a_replica_killed_before_the_result_is_written_need_not_work_again(
-    lab, monkeypatch, undisturbed
+def test_a_replica_killed_before_the_result_is_written_goes_on_behind_its_last_checkpoint(
+    lab, every_unit, monkeypatch, undisturbed
 ):
     def die(*args):
         raise Killed

@@ -78,26 +78,26 @@ def test_differences_are_taken_stream_by_stream():
     # unpaired, the spread between streams (1 and 100) would swamp it
     ours = trial(streams=values_of(s0=3.0, s1=104.0))
     base = trial(streams=values_of(s0=1.0, s1=100.0))
-    estimate = paired_differences(ours, base, 0.95)["score"]
+    estimate = paired_differences(ours.streams, base.streams, 0.95)["score"]
     assert (estimate.mean, estimate.n) == (3.0, 2)
     assert estimate.low == pytest.approx(3 - T_95_ONE, abs=1e-6)
 
 
 def test_the_difference_is_trial_minus_baseline():
     ours, base = trial(streams=values_of(s0=1.0)), trial(streams=values_of(s0=5.0))
-    assert paired_differences(ours, base, 0.95)["score"].mean == -4.0
+    assert paired_differences(ours.streams, base.streams, 0.95)["score"].mean == -4.0
 
 
 def test_differences_need_the_stream_and_the_metric_in_both():
     ours = trial(streams=values_of(s0=3.0, s1=9.0) | {2: {"cost": (1.0, 1)}})
     base = trial(streams=values_of(s0=1.0, s2=5.0))
-    difference = paired_differences(ours, base, 0.95)
+    difference = paired_differences(ours.streams, base.streams, 0.95)
     assert difference == {"score": Estimate(2.0, None, None, 1)}
 
 
 def test_without_a_common_stream_there_is_no_difference():
     ours, base = trial(streams=values_of(s0=3.0)), trial(streams=values_of(s1=3.0))
-    assert paired_differences(ours, base, 0.95) == {}
+    assert paired_differences(ours.streams, base.streams, 0.95) == {}
 
 
 # -- a study ------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_without_a_baseline_there_are_no_differences(ledger):
 
 
 def test_records_and_points_are_those_of_the_blocks_that_are_complete(ledger):
-    ledger.checkpoint("b0", Segment(1, 1, (), (Point(0, "score", 0, 1.0),), b""), 1000)
+    ledger.checkpoint("b0", Segment(1, 1, (), (Point(0, "score", 0, 1.0),), bytes), 1000)
     finish(ledger, "b0", 1.0)
     finish(ledger, "b1", 4.0, stream=1)
     memory = remembered(0, "b0")

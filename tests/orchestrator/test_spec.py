@@ -42,7 +42,14 @@ def test_what_is_left_out_has_the_documented_defaults():
         0.95,
     )
     assert spec.budget.model_dump() == {"max_trials": 200, "max_failed_trials": None}
-    assert spec.resources.model_dump() == {"actors": None, "gpus": None, "cpus": 1, "threads": 1}
+    assert spec.resources.model_dump() == {
+        "actors": None,
+        "gpus": None,
+        "cpus": 1,
+        "threads": 1,
+        "checkpoint_every_s": 1.0,
+        "cache_gib": 20.0,
+    }
     assert spec.retry.model_dump() == {"attempts": 3, "backoff_s": 1.0}
     search = study(search=SEARCH).search
     assert (search.seed, search.parallel) == (0, 4)
@@ -85,6 +92,8 @@ def test_a_whole_number_is_taken_where_a_number_is_wanted_but_not_the_reverse():
         ("resources", "gpus", 0, -0.5),
         ("resources", "cpus", 0.5, 0),
         ("resources", "threads", 1, 0),
+        ("resources", "checkpoint_every_s", 0, -0.1),
+        ("resources", "cache_gib", 0.5, 0),
         ("retry", "attempts", 1, 0),
         ("retry", "backoff_s", 0, -1),
     ],
@@ -251,7 +260,7 @@ def definition_hash(**sections):
         {"expect": "It does."},
         {"measure": {"primary": "score", "guard": ["other"]}},
         {"budget": {"max_trials": 7}},
-        {"resources": {"gpus": 4}},
+        {"resources": {"gpus": 4, "checkpoint_every_s": 0.0, "cache_gib": 1.0}},
         {"retry": {"attempts": 9}},
     ],
 )

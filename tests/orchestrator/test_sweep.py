@@ -6,6 +6,7 @@ from filelock import FileLock
 from sweep_lab import DisorderedExecutor, Killed, Lab, study
 from toy_objective import following
 
+from orchestrator import sweep
 from orchestrator.errors import InputError, StudyBusyError
 from orchestrator.locks import is_running
 from orchestrator.tracking.protocol import NullTracker
@@ -322,7 +323,8 @@ def test_the_tracker_is_told_all_that_it_shows(lab):
     assert (trial.params["weight"], trial.params["units"]) == ("2.0", "3")
     assert trial.datasets == {"toy-numbers": "0123abcd"}
     assert sorted(end.metrics) == [
-        "cost", "cost.high", "cost.low", "score", "score.high", "score.low"
+        "cost", "cost.high", "cost.low", "difference.cost", "difference.score",
+        "score", "score.high", "score.low",
     ]  # fmt: skip
     score = lab.results.rows()[1].metrics["score"]
     assert end.metrics["score.low"] == score.low
@@ -339,7 +341,51 @@ def test_the_tracker_is_told_all_that_it_shows(lab):
         "difference.score": difference["score"].mean,
         "difference.cost": difference["cost"].mean,
     }
+    assert metrics[trial.trial_id].items() <= end.metrics.items()
     assert artifacts == {"n.txt": "2"}
+
+
+def test_actors_are_given_work_between_any_two_things_that_the_tracker_is_told(lab):
+    log = []
+
+    class Noting(DisorderedExecutor):
+        def poll(self, timeout_s):
+            log.append(("poll", self.free))
+            return super().poll(timeout_s)
+
+    class Slow(Remembering):
+        def start_trial(self, trial):
+            log.append(("told", trial.number))
+
+        finish_trial = lambda self, trial, end: self.start_trial(trial)  # noqa: E731
+
+    spec = study(base={"streams": 1}, sweep={"weight": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    lab.run(spec, make=functools.partial(Noting, slots=2, last_first=False), tracker=Slow())
+    kinds = [kind for kind, _ in log]
+    assert kinds.count("told") == 10
+    last_poll = len(kinds) - kinds[::-1].index("poll")
+    assert "told told" not in " ".join(kinds[:last_poll])
+    assert [free for kind, free in log if kind == "poll"][:4] == [0, 0, 0, 0]  # never idle
+
+
+def test_what_the_tracker_is_to_be_told_does_not_pile_up(lab, monkeypatch):
+    monkeypatch.setattr(sweep, "_MOST_CHORES", 2)
+    tracker, waiting = Remembering(), []
+
+    def artifacts(results):
+        waiting.append(sorted(tracker.ends))
+        return {}
+
+    class Watched(DisorderedExecutor):
+        def poll(self, timeout_s):
+            waiting.append(len(lab.watcher.ended) - len(tracker.ends))
+            return super().poll(timeout_s)
+
+    spec = study(base={"streams": 1}, sweep={"weight": [float(n) for n in range(8)]})
+    make = functools.partial(Watched, slots=3, last_first=False)
+    lab.run(spec, make=make, tracker=tracker, artifacts=artifacts)
+    assert max(waiting[:-1]) <= 3  # two, and what the last pass has brought
+    assert waiting[-1] == list(range(8))  # all is told before the study's tables are drawn
 
 
 def test_the_tracker_is_told_the_same_again_by_a_run_that_runs_nothing(lab):
@@ -348,6 +394,15 @@ def test_the_tracker_is_told_the_same_again_by_a_run_that_runs_nothing(lab):
     lab.run(GRID, tracker=second)
     assert second.ends == first.ends
     assert second.closed == first.closed
+
+
+def test_a_trial_that_ends_before_the_baseline_gets_its_difference_with_the_study(lab):
+    tracker = Remembering()
+    lab.run(GRID, tracker=tracker, make=LAST_FIRST)
+    assert list(tracker.ends) == [1, 0]
+    trial, end = tracker.ends[1]
+    assert not any(name.startswith("difference.") for name in end.metrics)
+    assert sorted(tracker.closed[1][trial.trial_id]) == ["difference.cost", "difference.score"]
 
 
 def test_one_stream_has_no_interval_to_show(lab):

@@ -1,6 +1,7 @@
 """A small real objective: a running number per stream, and every trouble that work can make."""
 
 import copy
+import functools
 import json
 import os
 import signal
@@ -114,7 +115,7 @@ class ToyWorker:
                 total,
                 tuple(records),
                 (Point(stream, "score", unit, value),),
-                json.dumps({"number": number}).encode(),
+                functools.partial(state_of, number),
             )
 
     def verify(self):
@@ -137,6 +138,11 @@ class ToyWorker:
 
     def _die(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def state_of(number: int) -> bytes:
+    """All that a block needs to go on."""
+    return json.dumps({"number": number}).encode()
 
 
 def following(number: int, stream: int, unit: int, seed: int) -> int:

@@ -1,0 +1,22 @@
+from sweep_lab import Watching, study
+from toy_objective import ToyObjective
+
+from orchestrator.home import Home
+from orchestrator.tracking.protocol import NullTracker
+from studies.running import surroundings
+
+
+def test_what_a_study_says_of_resources_reaches_the_replica(tmp_path):
+    resources = {"gpus": 0.0, "threads": 2, "checkpoint_every_s": 0.25, "cache_gib": 1.5}
+    around = surroundings(
+        study(resources=resources),
+        ToyObjective(),
+        Home(tmp_path),
+        Watching(),
+        NullTracker(),
+        executor="inline",
+        actors=None,
+    )
+    plan = around.make_executor(1)._plan
+    assert plan.checkpoint_every_s == 0.25
+    assert (plan.site.device, plan.site.threads, plan.site.cache_gib) == ("cpu", 2, 1.5)
