@@ -19,31 +19,37 @@ from mpn.errors import MpnInputError
 from mpn.fingerprints import model_fingerprint
 from mpn.patches import Activation
 
+Positions = Literal["all", "cls"]
+"""Of a text: each that holds a token, or [CLS] alone."""
+
 _SPLIT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Family:
-    """What architectures with post-norm layers of one layout differ in: the head."""
+    """What architectures with post-norm layers of one layout differ in: the head.
 
-    head: Callable[[Any, Tensor], Tensor]
+    The logits are ``finish(model, dense(model)(h))`` of the last hidden state ``h`` at [CLS].
+    """
+
+    dense: Callable[[Any], Any]
+    finish: Callable[[Any, Tensor], Tensor]
 
 
-def _pooled_head(model: Any, hidden: Tensor) -> Tensor:
-    logits: Tensor = model.classifier(model.base_model.pooler(hidden))
+def _finish_pooled(model: Any, dense: Tensor) -> Tensor:
+    logits: Tensor = model.classifier(model.base_model.pooler.activation(dense))
     return logits
 
 
-def _first_token_head(model: Any, hidden: Tensor) -> Tensor:
-    logits: Tensor = model.classifier(hidden)
+def _finish_first_token(model: Any, dense: Tensor) -> Tensor:
+    logits: Tensor = model.classifier.out_proj(dense.tanh())
     return logits
 
 
-FAMILIES = {
-    "bert": Family(_pooled_head),
-    "roberta": Family(_first_token_head),
-    "xlm-roberta": Family(_first_token_head),
-}
+_POOLED = Family(lambda model: model.base_model.pooler.dense, _finish_pooled)
+_FIRST_TOKEN = Family(lambda model: model.classifier.dense, _finish_first_token)
+
+FAMILIES = {"bert": _POOLED, "roberta": _FIRST_TOKEN, "xlm-roberta": _FIRST_TOKEN}
 """Supported architectures by ``config.model_type``."""
 
 
@@ -176,9 +182,9 @@ class Backbone:
         mask = self._attention_mask(token_mask)
         for index in range(layer):
             hidden = self.layer(index)(hidden, mask)
-        queries = self.layer(layer).attention(hidden, mask)[0]
-        n_positions = 1 if layer == self.n_layers - 1 else queries.shape[1]
-        return Prefix(queries[:, :n_positions].contiguous(), token_mask[:, :n_positions].bool())
+        if layer == self.n_layers - 1:
+            return Prefix(self._cls_query(hidden, mask), token_mask[:, :1].bool())
+        return Prefix(self.layer(layer).attention(hidden, mask)[0], token_mask.bool())
 
     def ffn(self, queries: Tensor, layer: int) -> Tensor:
         """Return the frozen FFN's output, before the residual, shaped as ``queries``."""
@@ -186,24 +192,40 @@ class Backbone:
         outputs: Tensor = module.output.dense(module.intermediate(queries))
         return outputs
 
-    def suffix(self, queries: Tensor, outputs: Tensor, mask: Tensor, layer: int) -> Tensor:
+    def norm(self, layer: int) -> Any:
+        """Return the layer norm that follows one FFN and its residual."""
+        return self.layer(layer).output.LayerNorm
+
+    def suffix(self, states: Tensor, mask: Tensor, layer: int) -> Tensor:
         """Run everything above one FFN.
 
         Args:
-            queries: The FFN's inputs, ``[n, n_positions, d_model]``.
-            outputs: The FFN's outputs, patched or not, of the same shape.
+            states: The FFN's outputs, patched or not, plus its inputs (the residual),
+                ``[n, n_positions, d_model]``.
             mask: Bool ``[n, n_positions]``.
             layer: Index of the layer.
 
         Returns:
-            Logits, ``[n, n_labels]``; differentiable in ``outputs``.
+            Logits, ``[n, n_labels]``; differentiable in ``states``.
         """
-        hidden = self.layer(layer).output.LayerNorm(outputs + queries)
-        if layer < self.n_layers - 1:
+        hidden = self.norm(layer)(states)
+        last = self.n_layers - 1
+        if layer < last:
             attention_mask = self._attention_mask(mask)
-            for index in range(layer + 1, self.n_layers):
+            for index in range(layer + 1, last):
                 hidden = self.layer(index)(hidden, attention_mask)
-        return self.family.head(self.model, hidden)
+            query = self._cls_query(hidden, attention_mask)
+            hidden = self.norm(last)(self.ffn(query, last) + query)
+        return self.finish(self.dense(hidden[:, 0]))
+
+    @property
+    def dense(self) -> Any:
+        """The linear map with which the head begins."""
+        return self.family.dense(self.model)
+
+    def finish(self, dense: Tensor) -> Tensor:
+        """Return the logits from the output of :attr:`dense`, ``[..., n_labels]``."""
+        return self.family.finish(self.model, dense)
 
     @torch.no_grad()
     def logits(self, texts: Sequence[Text]) -> Tensor:
@@ -218,7 +240,8 @@ class Backbone:
             MpnInputError: If their logits differ by more than rounding.
         """
         prefix = self.prefix(texts, layer)
-        split = self.suffix(prefix.queries, self.ffn(prefix.queries, layer), prefix.mask, layer)
+        states = self.ffn(prefix.queries, layer) + prefix.queries
+        split = self.suffix(states, prefix.mask, layer)
         difference = float((split - self.logits(texts)).abs().max())
         if not difference <= _SPLIT_TOLERANCE:
             raise MpnInputError(
@@ -238,6 +261,24 @@ class Backbone:
     def is_untouched(self) -> bool:
         """Whether the weights are still those that were loaded."""
         return self.checksum() == self._checksum
+
+    def _cls_query(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return the last layer's FFN input at [CLS], all that the head reads, ``[n, 1, d]``.
+
+        With one query, keys and values need not be made for every position: the key map is
+        applied to the query and the value map to the mixture. A key's bias moves all scores of
+        a head alike, so it falls out of the softmax.
+        """
+        attention = self.layer(self.n_layers - 1).attention
+        own, cls = attention.self, hidden[:, 0]
+        heads = (own.num_attention_heads, own.attention_head_size)
+        key, value = (module.weight.unflatten(0, heads) for module in (own.key, own.value))
+        query = own.query(cls).unflatten(-1, heads).transpose(0, 1)  # [heads, n, d_head]
+        scores = (query @ key).transpose(0, 1) @ hidden.mT  # [n, heads, n_positions]
+        mixture = (scores * own.scaling + mask[:, 0]).softmax(-1) @ hidden
+        context = (mixture.transpose(0, 1) @ value.mT).transpose(0, 1).flatten(1) + own.value.bias
+        attended: Tensor = attention.output(context[:, None], cls[:, None])
+        return attended
 
     def _attention_mask(self, token_mask: Tensor) -> Tensor:
         """Return the additive mask in the model's own type, ``[n, 1, 1, n_positions]``."""

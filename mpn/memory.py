@@ -1,9 +1,14 @@
 """Queries of inputs that an edit must leave alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from mpn.engines.protocol import products
+from mpn.patches import Patches
 
 
 @dataclass(frozen=True)
@@ -13,10 +18,14 @@ class MemoryBank:
     Attributes:
         queries: What the memory loss trains on, ``[size, d_model]``.
         held_out: Other rows, by which the stop rule judges, ``[n, d_model]``; may be empty.
+        past: Queries of earlier edits of each edit's own stream, ``[n_edits, n_past, d_model]``.
+        kept: Which of ``past`` count, bool ``[n_edits, n_past]``.
     """
 
     queries: Tensor
     held_out: Tensor
+    past: Tensor | None = None
+    kept: Tensor | None = None
 
     @staticmethod
     def of(queries: Tensor, *, held_out_share: float) -> "MemoryBank":
@@ -34,13 +43,65 @@ class MemoryBank:
         """Return a bank of no rows."""
         return MemoryBank(torch.zeros(0, d_model), torch.zeros(0, d_model))
 
-    @property
-    def size(self) -> int:
-        """Number of rows trained on."""
-        return len(self.queries)
+    def with_past(self, past: Tensor, kept: Tensor) -> "MemoryBank":
+        """Return a bank that also has rows of past edits; see the attributes."""
+        return replace(self, past=past, kept=kept)
 
-    def extended(self, queries: Tensor) -> "MemoryBank":
-        """Return a bank that also keeps past edits' queries, ``[n, d_model]``, as they are."""
-        if not len(queries):
+    def of_edits(self, edits: Tensor) -> "MemoryBank":
+        """Return the bank of some edits, by their indices."""
+        if self.past is None or self.kept is None:
             return self
-        return MemoryBank(torch.cat([self.queries, queries]), self.held_out)
+        edits = edits.to(self.past.device)
+        return replace(self, past=self.past[edits], kept=self.kept[edits])
+
+    def loudest(self, patches: Patches, top_k: int | None) -> Tensor:
+        """Return the pre-activations of the rows on which neurons fire most.
+
+        One matrix product over the shared rows serves all edits.
+
+        Args:
+            patches: Neurons of a batch of edits, ``[n_edits]``.
+            top_k: How many rows; ``None``: all.
+
+        Returns:
+            ``[n_edits, n, n_patch]``, in no order; -inf where an edit has fewer rows than
+            others. Differentiable in the patches.
+        """
+        found = _loudest(self.queries, patches.keys, top_k)
+        if self.past is not None and self.kept is not None and self.past.shape[1]:
+            own = products(self.past, patches.keys)
+            own = own.masked_fill(~self.kept[..., None], -torch.inf)
+            found = torch.cat([found, own], 1)
+            if top_k is not None and top_k < found.shape[1]:
+                found = found.topk(top_k, dim=1, sorted=False).values
+        return found + patches.biases[:, None]
+
+    def counts(self, n_edits: int) -> Tensor:
+        """Return how many rows each edit has to leave alone, int64 ``[n_edits]``."""
+        counts = torch.full((n_edits,), len(self.queries), device=self.queries.device)
+        return counts if self.kept is None else counts + self.kept.sum(1)
+
+
+def _loudest(rows: Tensor, keys: Tensor, top_k: int | None) -> Tensor:
+    """Return the largest products of shared rows with each key, ``[n_edits, n, n_patch]``."""
+    if top_k is None or top_k >= len(rows):
+        return products(rows[None], keys)
+    apply: Any = _LargestProducts.apply
+    largest: Tensor = apply(rows, keys.flatten(0, 1), top_k)
+    return largest.reshape(*keys.shape[:2], top_k).transpose(1, 2)
+
+
+class _LargestProducts(torch.autograd.Function):
+    """The largest products of rows with each key; backwards, only those rows are read again."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, keys: Tensor, top_k: int) -> Tensor:
+        values, index = (keys @ rows.T).topk(top_k, dim=-1, sorted=False)
+        ctx.save_for_backward(rows, index)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        rows, index = ctx.saved_tensors
+        weights = gradients[0].contiguous()
+        return None, embedding_bag(index, rows, per_sample_weights=weights, mode="sum"), None

@@ -67,17 +67,34 @@ class Patches:
         """Return one set of neurons out of several."""
         return Patches(self.keys[edit], self.biases[edit], self.values[edit])
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return keys, biases and values, for what is done to each."""
+        return self.keys, self.biases, self.values
+
+    def put(self, edits: Tensor, patches: "Patches") -> None:
+        """Write sets of neurons at some indices of the leading dimension, in place."""
+        for target, source in zip(self.tensors(), patches.tensors(), strict=True):
+            target[edits.to(target.device)] = source
+
+    def take(self, edits: Tensor) -> "Patches":
+        """Return the sets of neurons at some indices of the leading dimension."""
+        return Patches(*(t[edits] for t in self.tensors()))
+
+    def detach(self) -> "Patches":
+        """Return the same neurons, of no graph."""
+        return Patches(*(t.detach() for t in self.tensors()))
+
     def to(self, device: torch.device | str) -> "Patches":
         """Return the same neurons on a device."""
-        return Patches(self.keys.to(device), self.biases.to(device), self.values.to(device))
+        return Patches(*(t.to(device) for t in self.tensors()))
 
     @staticmethod
     def concatenate(patches: Sequence["Patches"]) -> "Patches":
-        """Join sets without leading dimensions into one set, in order."""
+        """Join sets with the same leading dimensions into one, in order."""
         return Patches(
-            torch.cat([p.keys for p in patches]),
-            torch.cat([p.biases for p in patches]),
-            torch.cat([p.values for p in patches]),
+            torch.cat([p.keys for p in patches], -2),
+            torch.cat([p.biases for p in patches], -1),
+            torch.cat([p.values for p in patches], -2),
         )
 
     @staticmethod

@@ -2,22 +2,22 @@
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from mpn.backbones import Backbone
+from mpn.backbones import Backbone, Positions
 from mpn.data.corpus import Corpus
 from mpn.data.splits import Roles, choose_edits, deal_stream, permutation, split_roles
+from mpn.editors.settings import MemorySettings
 from mpn.edits import ParallelEdit, ParallelExample
-from mpn.engine import CachedEngine, Engine, FullEngine, Positions
+from mpn.engines.opening import EngineName, open_engine
+from mpn.engines.protocol import Engine
 from mpn.errors import MpnInputError
 from mpn.memory import MemoryBank
 from mpn.metrics.audience import Panel
 from mpn.pairing import PairingSettings
 from mpn.queries import QueryCache
-from mpn.streams import StreamData
+from mpn.streams.data import StreamData
 
-EngineName = Literal["cached", "full"]
 _PROBES = 8
 
 
@@ -37,9 +37,10 @@ class Workbench:
         *,
         source_language: str,
         seed: int,
-        evaluation_examples: int,
+        evaluation_examples: int | Literal["all"] = "all",
+        evaluation_sample: int = 48,
         neighbours: int,
-        cache: Path,
+        cache: QueryCache,
     ) -> None:
         """Split the corpus.
 
@@ -49,8 +50,9 @@ class Workbench:
             source_language: Language of the edit requests.
             seed: Of the data.
             evaluation_examples: Examples that locality is measured on, in every language.
+            evaluation_sample: How many of them, at layers below the last.
             neighbours: Examples near each edit that near locality is measured on.
-            cache: Folder of the query cache.
+            cache: Keeps FFN inputs.
 
         Raises:
             MpnInputError: If the corpus has no such language, or other labels than the model.
@@ -68,23 +70,27 @@ class Workbench:
         )
         self.roles: Roles = split_roles(_with_model_labels(corpus, backbone), seed=seed)
         self._seed, self._n_neighbours = seed, neighbours
-        self._n_evaluation = evaluation_examples
-        self._cache = QueryCache(cache)
-        self._verified: set[int] = set()
+        n_all = len(self.roles.evaluation)
+        self._n_evaluation = n_all if evaluation_examples == "all" else evaluation_examples
+        self._n_sample = min(evaluation_sample, self._n_evaluation)
+        self._cache = cache
+        self._engines: dict[tuple[int, Positions, EngineName], Any] = {}
 
     def engine(self, layer: int | Literal["last"], positions: Positions, name: EngineName) -> Any:
         """Open a patch site; its split is checked against the whole model once.
 
         Returns:
-            An :class:`mpn.engine.Engine`.
+            An :class:`mpn.engines.protocol.Engine`.
         """
         index = self.backbone.layer_index(layer)
-        if name == "full":
-            return FullEngine(self.backbone, layer=index, positions=positions)
-        if index not in self._verified:
-            self.backbone.verify_split(self.evaluation.texts[:_PROBES], index)
-            self._verified.add(index)
-        return CachedEngine(self.backbone, layer=index, positions=positions, cache=self._cache)
+        key = (index, positions, name)
+        if key not in self._engines:
+            if name == "cached":
+                self.backbone.verify_split(self.evaluation_sample.texts[:_PROBES], index)
+            self._engines[key] = open_engine(
+                name, self.backbone, layer=index, positions=positions, cache=self._cache
+            )
+        return self._engines[key]
 
     @functools.cached_property
     def edits(self) -> tuple[ParallelEdit, ...]:
@@ -98,10 +104,19 @@ class Workbench:
     @functools.cached_property
     def evaluation(self) -> Panel:
         """Unrelated texts in every language, balanced over languages."""
+        return self._panel(self._n_evaluation)
+
+    @functools.cached_property
+    def evaluation_sample(self) -> Panel:
+        """The part of :attr:`evaluation` that is measured on below the last layer."""
+        return self._panel(self._n_sample)
+
+    def _panel(self, n_examples: int) -> Panel:
         order = permutation(len(self.roles.evaluation), self._seed, "evaluation")
-        chosen = [self.roles.evaluation[i] for i in order[: self._n_evaluation]]
+        chosen = [self.roles.evaluation[i] for i in order[:n_examples]]
         return Panel.of([(example, language) for example in chosen for language in self.languages])
 
+    @functools.cache  # noqa: B019
     def remembered(self, size: int) -> Panel:
         """Return up to ``size`` texts for the memory, of all languages, in random order.
 
@@ -113,19 +128,25 @@ class Workbench:
         order = permutation(len(pairs), self._seed, "memory")
         return Panel.of([pairs[i] for i in order[:size]])
 
-    def memory(self, engine: Engine[Any], size: int, held_out_share: float) -> MemoryBank:
-        """Return the memory bank at an engine's site."""
-        queries = engine.queries(engine.load(self.remembered(size).texts))[0]
-        return MemoryBank.of(queries, held_out_share=held_out_share)
+    def memory(self, engine: Engine[Any], settings: MemorySettings | None) -> MemoryBank:
+        """Return the memory bank at an engine's site; an empty one without settings."""
+        if settings is None:
+            return MemoryBank.none(self.backbone.d_model)
+        texts = self.remembered(settings.size).texts
+        queries = engine.token_queries(texts, settings.positions)
+        if settings.positions == "all":
+            order = permutation(len(queries), self._seed, "memory positions")
+            queries = queries[order[: settings.size]]
+        return MemoryBank.of(queries, held_out_share=settings.held_out_share)
 
     def stream_data(
         self,
+        engine: Engine[Any],
         stream: int,
         n_edits: int,
         pairing: PairingSettings,
         *,
         seed: int,
-        n_remembered: int,
     ) -> StreamData:
         """Return what one stream edits and measures on.
 
@@ -133,9 +154,12 @@ class Workbench:
             MpnInputError: If there are too few mistakes to edit, or the pairing asks for
                 languages that are not there.
         """
+        is_last = engine.layer == self.backbone.n_layers - 1
+        evaluation = self.evaluation if is_last else self.evaluation_sample
         edits = deal_stream(self.edits, stream=stream, n_edits=n_edits)
         drawn_from = pairing.drawn_from(self.languages[1:], seed=seed, stream=stream)
         return StreamData(
+            stream,
             edits,
             self.languages,
             drawn_from,
@@ -144,8 +168,8 @@ class Workbench:
                 for position in range(n_edits)
             ),
             self._neighbours(edits),
-            self.evaluation,
-            self.remembered(n_remembered),
+            evaluation,
+            self.remembered(len(evaluation.texts)),
         )
 
     def _neighbours(self, edits: Sequence[ParallelEdit]) -> tuple[tuple[ParallelExample, ...], ...]:

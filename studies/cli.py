@@ -18,7 +18,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.results import StudyResults
 from orchestrator.scheduler import Failure
 from orchestrator.spec import StudySpec
-from studies.analysis.tables import FORMATS, footnote, render_table, terminal_table
+from studies.analysis.tables import FORMATS, cautions, footnote, render_table, terminal_table
 
 EXIT_FAILED_TRIALS = 3
 EXIT_INTERRUPTED = 130
@@ -129,6 +129,8 @@ def run(
             f"{last.blocks_reused} reused, {last.actors} actors, {last.model_loads} model loads"
             + (f", {last.units_per_s:.1f} {objective.unit}/s" if last.units_per_s else "")
         )
+    for caution in cautions(_results(study.study, place)):
+        say(caution, markup=False)
     suffix = "" if home is None else f" --home {home}"
     say(f"See it with: mpn table {study.study}{suffix}, mpn report ..., mpn ui{suffix}")
     if report.state == "failed":

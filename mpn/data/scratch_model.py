@@ -1,10 +1,11 @@
 """A small untrained BERT for any corpus: to try a study out before the real model is at hand."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
@@ -14,14 +15,15 @@ from mpn.seeding import torch_generator
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _MAX_TOKENS = 128
+_VOCABULARY_SIZE = 8000
 _INITIAL_STD = 0.1
 
 
 def ensure_scratch_model(final: Path, corpus: Corpus) -> Path:
     """Make the model of a corpus, unless it is there.
 
-    BERT with 2 layers of width 64, random weights, and a word-piece tokenizer trained on the
-    corpus's own texts. Its predictions mean nothing; what is edited on it is real text.
+    BERT with 2 layers of width 64, random weights, and a word-piece tokenizer of the corpus's
+    own characters and words. Its predictions mean nothing; what is edited on it is real text.
 
     Args:
         final: The model's folder; complete if it is there.
@@ -37,20 +39,19 @@ def ensure_scratch_model(final: Path, corpus: Corpus) -> Path:
 
 
 def _tokenizer(corpus: Corpus) -> Any:
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=False)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    texts = (
-        segment
+    normalizer = normalizers.BertNormalizer(lowercase=False)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
         for example in corpus.examples
         for language in corpus.languages
         for segment in example.texts[language]
+        for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(segment))
     )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=8000, special_tokens=list(_SPECIAL), show_progress=False
-    )
-    backend.train_from_iterator(texts, trainer)
+    backend = Tokenizer(models.WordPiece(_vocabulary(words), unk_token="[UNK]"))
+    backend.normalizer = normalizer
+    backend.pre_tokenizer = pre_tokenizer
+    backend.decoder = decoders.WordPiece()
     backend.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -65,6 +66,17 @@ def _tokenizer(corpus: Corpus) -> Any:
         model_max_length=_MAX_TOKENS,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def _vocabulary(words: Counter[str]) -> dict[str, int]:
+    """Return every character, alone and inside of words, and the most frequent words.
+
+    The library's own trainer gives another vocabulary at each run.
+    """
+    characters = sorted({character for word in words for character in word})
+    frequent = sorted(words, key=lambda word: (-words[word], word))
+    pieces = [*_SPECIAL, *characters, *(f"##{c}" for c in characters), *frequent]
+    return {piece: i for i, piece in enumerate(list(dict.fromkeys(pieces))[:_VOCABULARY_SIZE])}
 
 
 def _untrained(corpus: Corpus, tokenizer: Any) -> Any:

@@ -27,7 +27,10 @@ class DatasetSettings(Settings):
         languages: Which languages to use; ``all`` that the corpus has.
         limit: Use only the first so many examples; ``null`` uses all.
         seed: Deals the examples to their roles.
-        evaluation_examples: Examples, each in every language, that locality is measured on.
+        evaluation_examples: Unrelated examples, each in every language, that locality is
+            measured on; ``all`` that are set aside for it.
+        evaluation_sample: How many of them, the same ones for every trial, at layers below the
+            last, where each evaluation runs the rest of the model.
         neighbours: Examples near an edit that near locality is measured on.
     """
 
@@ -38,7 +41,8 @@ class DatasetSettings(Settings):
     languages: Literal["all"] | list[str] = "all"
     limit: PositiveInt | None = None
     seed: NonNegativeInt = 0
-    evaluation_examples: PositiveInt = 128
+    evaluation_examples: PositiveInt | Literal["all"] = "all"
+    evaluation_sample: PositiveInt = 48
     neighbours: NonNegativeInt = 4
 
 

@@ -1,7 +1,5 @@
 """Adam over independent edits stacked along the first dimension."""
 
-from collections.abc import Sequence
-
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -47,42 +45,37 @@ class OptimizerSettings(Settings):
 class BatchedAdam:
     """``torch.optim.Adam`` for each edit alone: own clipping, own rate, and edits can leave."""
 
-    def __init__(self, leaves: Sequence[Tensor], settings: OptimizerSettings) -> None:
+    def __init__(self, parameters: Tensor, settings: OptimizerSettings) -> None:
         """Start.
 
         Args:
-            leaves: Parameters, each ``[n_edits, ...]``; updated in place.
+            parameters: All of each edit's in one row, ``[n_edits, n]``; updated in place.
             settings: Rate, decay, clipping.
         """
-        self.leaves = list(leaves)
+        self.parameters = parameters
         self._settings = settings
-        self._means = [torch.zeros_like(leaf) for leaf in leaves]
-        self._squares = [torch.zeros_like(leaf) for leaf in leaves]
-        self._rates = torch.full(
-            (len(leaves[0]),), settings.lr, dtype=leaves[0].dtype, device=leaves[0].device
-        )
+        self._means = torch.zeros_like(parameters)
+        self._squares = torch.zeros_like(parameters)
+        self._rates = parameters.new_full((len(parameters), 1), settings.lr)
         self._best = torch.full_like(self._rates, torch.inf)
         self._bad_checks = torch.zeros_like(self._rates, dtype=torch.int64)
         self._n_steps = 0
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """Take one step along ``gradients``, shaped as the leaves."""
+    def step(self, gradients: Tensor) -> None:
+        """Take one step along ``gradients``, shaped as the parameters."""
         self._n_steps += 1
-        scale = self._clip_scale(gradients)
-        rates = self._rates / (1 - _BETAS[0] ** self._n_steps)
+        if self._settings.clip is not None:  # as clip_grad_norm_ does, for each edit
+            norms = gradients.norm(dim=1, keepdim=True)
+            gradients = gradients * (self._settings.clip / (norms + 1e-6)).clamp(max=1.0)
+        if self._settings.weight_decay:
+            gradients = gradients + self._settings.weight_decay * self.parameters
+        self._means.lerp_(gradients, 1 - _BETAS[0])
+        self._squares.mul_(_BETAS[1]).addcmul_(gradients, gradients, value=1 - _BETAS[1])
         root_correction = (1 - _BETAS[1] ** self._n_steps) ** 0.5
-        for leaf, gradient, mean, square in zip(
-            self.leaves, gradients, self._means, self._squares, strict=True
-        ):
-            if scale is not None:
-                gradient = gradient * _along(scale, gradient)
-            if self._settings.weight_decay:
-                gradient = gradient + self._settings.weight_decay * leaf
-            mean.lerp_(gradient, 1 - _BETAS[0])
-            square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-            denominator = square.sqrt().div_(root_correction).add_(_EPSILON)
-            leaf.sub_(mean / denominator * _along(rates, leaf))
+        denominators = self._squares.sqrt().div_(root_correction).add_(_EPSILON)
+        rates = self._rates / (1 - _BETAS[0] ** self._n_steps)
+        self.parameters.sub_(self._means / denominators * rates)
 
     @torch.no_grad()
     def check(self, losses: Tensor) -> None:
@@ -90,6 +83,7 @@ class BatchedAdam:
         plateau = self._settings.plateau
         if plateau is None:
             return
+        losses = losses[:, None]
         better = losses < self._best * (1 - plateau.threshold)
         self._best = torch.where(better, losses, self._best)
         self._bad_checks = torch.where(better, 0, self._bad_checks + 1)
@@ -99,23 +93,10 @@ class BatchedAdam:
 
     @torch.no_grad()
     def keep(self, staying: Tensor) -> None:
-        """Drop all edits but those at the indices ``staying``."""
-        self.leaves = [leaf[staying].requires_grad_() for leaf in self.leaves]
-        self._means = [mean[staying] for mean in self._means]
-        self._squares = [square[staying] for square in self._squares]
+        """Drop all edits but those that stay, bool ``[n_edits]``."""
+        self.parameters = self.parameters[staying].requires_grad_()
+        self._means = self._means[staying]
+        self._squares = self._squares[staying]
         self._rates = self._rates[staying]
         self._best = self._best[staying]
         self._bad_checks = self._bad_checks[staying]
-
-    def _clip_scale(self, gradients: Sequence[Tensor]) -> Tensor | None:
-        """Return what each edit's gradient is multiplied with, as ``clip_grad_norm_`` does."""
-        if self._settings.clip is None:
-            return None
-        squares = [gradient.flatten(1).square().sum(1) for gradient in gradients]
-        norms = torch.stack(squares).sum(0).sqrt()
-        return (self._settings.clip / (norms + 1e-6)).clamp(max=1.0)
-
-
-def _along(per_edit: Tensor, like: Tensor) -> Tensor:
-    """Shape ``[n_edits]`` to broadcast over ``like``."""
-    return per_edit.reshape(-1, *[1] * (like.dim() - 1))

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from mpn.engine import Engine
+from mpn.engines.protocol import Engine
 from mpn.memory import MemoryBank
 from mpn.patches import Patches
 
@@ -28,15 +28,30 @@ class EditBatch(Generic[RowsT]):
 
     Attributes:
         rows: The engine's rows ``[n_edits, n_columns]``; more columns than are trained on.
-        columns: Columns an edit may train on: the source first, then the languages drawn from.
+        columns: Columns that each edit may train on, the source first, then the languages drawn
+            from; int64 on the CPU, ``[n_edits, n_columns]``.
         labels: Desired labels, int64 ``[n_edits]``.
         seeds: One for each edit.
     """
 
     rows: RowsT
-    columns: Sequence[int]
+    columns: Tensor
     labels: Tensor
     seeds: Sequence[EditSeed]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an edit took.
+
+    Attributes:
+        steps: Gradient steps.
+        separable: Whether its neurons could learn to tell it from the memory; one that cannot
+            fails, however long it is trained.
+    """
+
+    steps: int
+    separable: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,11 +60,11 @@ class EditOutcome:
 
     Attributes:
         patches: One set of neurons an edit, leading dimension ``n_edits``.
-        steps: Gradient steps taken, per edit.
+        efforts: What each edit took.
     """
 
     patches: Patches
-    steps: tuple[int, ...]
+    efforts: tuple[Effort, ...]
 
 
 class Editor(Protocol):

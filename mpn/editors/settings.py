@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mpn.editors.optimizer import OptimizerSettings
+from mpn.engines.dropout import DropoutSettings
 from mpn.losses import PenaltyShape
 from mpn.settings import Settings
 
@@ -27,6 +28,9 @@ class MemorySettings(Settings):
     Attributes:
         weight: The loss's weight.
         size: Rows in the memory, over all languages.
+        positions: Which positions of a text make rows: ``cls``, as in the reference, or ``all``
+            of those where neurons act, so that below the last layer they are kept from firing
+            elsewhere in other texts.
         held_out_share: Fraction of them by which the stop rule judges.
         top_k: See the loss.
         ceiling: See the loss.
@@ -36,6 +40,7 @@ class MemorySettings(Settings):
 
     weight: NonNegativeFloat = 5.0
     size: PositiveInt = 40_000
+    positions: Literal["cls", "all"] = "cls"
     held_out_share: float = Field(default=0.1, ge=0, lt=1)
     top_k: PositiveInt | None = 125
     ceiling: float = -3.0
@@ -69,6 +74,7 @@ class TransformerPatcherSettings(Settings):
         layer: Layer whose feed-forward network gets the neurons, counted from 0, or ``last``.
         positions: Where they act: at every position, or at [CLS] only.
         patches_per_edit: Neurons an edit.
+        dropout: Several views of each row at a step; ``null`` trains on the rows themselves.
         activation: ``null`` leaves the activation loss out.
         memory: ``null`` leaves the memory loss out.
         optimizer: Adam and its limits.
@@ -82,6 +88,7 @@ class TransformerPatcherSettings(Settings):
     layer: int | Literal["last"] = "last"
     positions: Literal["all", "cls"] = "all"
     patches_per_edit: PositiveInt = 1
+    dropout: DropoutSettings | None = DropoutSettings()
     activation: ActivationSettings | None = ActivationSettings()
     memory: MemorySettings | None = MemorySettings()
     optimizer: OptimizerSettings = OptimizerSettings()

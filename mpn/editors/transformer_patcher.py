@@ -1,11 +1,12 @@
 """Transformer-Patcher: one new neuron an edit; with paired languages, MPN.
 
 Source: Huang et al. (ICLR 2023), the authors' code at 93ff458; pairing after Si, Zhang, Zhang
-(arXiv 2401.03190). Known differences: the edit stands once in its batch, without dropout, where
-the reference repeats it eight times under dropout; the loss is cross-entropy over the labels,
+(arXiv 2401.03190). Known differences: dropout falls on the cached query, where the reference's
+falls on the whole model (here ``dropout: {on: model}``); the loss is cross-entropy over the labels,
 where the reference has one output unit; the learning rate's schedule watches the training loss.
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from mpn.editors.optimizer import BatchedAdam
 from mpn.editors.protocol import EditBatch, EditOutcome, EditSeed
+from mpn.editors.remaining import Remaining
 from mpn.editors.settings import MemorySettings, TransformerPatcherSettings
-from mpn.engine import Engine
+from mpn.engines.protocol import Engine
 from mpn.losses import activation_loss, edit_loss, memory_loss
 from mpn.memory import MemoryBank
 from mpn.pairing import PairingSettings
@@ -23,6 +25,7 @@ from mpn.seeding import torch_generator
 
 RowsT = TypeVar("RowsT")
 _VALUE_SCALE = 10.0
+_PROBED_AT = 100  # steps after which an edit that cannot succeed is found out
 
 
 class TransformerPatcher:
@@ -44,74 +47,53 @@ class TransformerPatcher:
             memory: Queries to be left alone; empty where the settings have no memory.
 
         Returns:
-            The neurons and the steps they took.
+            The neurons, and what they took.
         """
-        settings = self._settings
-        device = engine.backbone.device
-        schedule = self._schedule(batch).to(device)  # [n_edits, n_steps, n_rows]
-        labels = batch.labels.to(device)
-        active = torch.arange(len(labels), device=device)
-        adam = BatchedAdam(self._leaves(engine, batch, schedule), settings.optimizer)
-        finished = [torch.empty_like(t) for t in _neurons(adam.leaves)]
-        steps = torch.full((len(labels),), settings.optimizer.max_steps)
-        held_out_before = torch.full((len(labels),), torch.inf, device=device)
-
-        for step in range(settings.optimizer.max_steps):
-            rows = engine.take(batch.rows, schedule[active, step], active)
-            patches = Patches(*_neurons(adam.leaves))
-            logits = engine.logits(rows, patches)
-            losses = self._losses(
-                logits,
-                labels[active],
-                patches.pre_activations(engine.queries(rows)),
-                patches,
-                memory,
-            )
-            adam.step(torch.autograd.grad(losses.sum(), adam.leaves))
-            if not self._is_check(step + 1):
-                continue
-            adam.check(losses.detach())
-            if settings.stop.when == "never":
-                continue
-            patches = Patches(*(t.detach() for t in _neurons(adam.leaves)))
-            held_out = self._held_out_loss(engine.queries(rows), patches, memory)
-            right = self._is_right(engine, rows, patches, labels[active])
-            done = right & ~(held_out < held_out_before - settings.stop.improvement)
-            held_out_before = held_out
-            if done.any():
-                leaving, staying = active[done], (~done).nonzero().squeeze(-1)
-                for target, source in zip(finished, _neurons(adam.leaves), strict=True):
-                    target[leaving] = source.detach()[done]
-                steps[leaving.cpu()] = step + 1
-                active, held_out_before = active[staying], held_out[staying]
-                adam.keep(staying)
-                if not len(active):
+        optimizer = self._settings.optimizer
+        remaining = Remaining(engine, batch, memory, self._schedule(batch))
+        adam = BatchedAdam(self._start(engine, remaining.rows, batch.seeds), optimizer)
+        patches = self._patches(adam.parameters)
+        for n_steps in range(1, optimizer.max_steps + 1):
+            remaining.go_to(n_steps - 1)
+            losses = self._losses(engine, remaining, patches)
+            adam.step(*torch.autograd.grad(losses.sum(), adam.parameters))
+            patches = self._patches(adam.parameters)
+            if self._is_check(n_steps):
+                adam.check(losses.detach())
+            done = self._done(engine, remaining, patches.detach(), n_steps)
+            if done is not None and done.any():
+                remaining.finish(done, patches.detach(), n_steps)
+                if not len(remaining):
                     break
-        for target, source in zip(finished, _neurons(adam.leaves), strict=True):
-            target[active] = source.detach()
-        return EditOutcome(Patches(*(t.detach() for t in finished)), tuple(int(n) for n in steps))
+                adam.keep(~done)
+                patches = self._patches(adam.parameters)
+        else:
+            everything = torch.ones_like(remaining.labels, dtype=torch.bool)
+            remaining.finish(everything, patches.detach(), optimizer.max_steps)
+        return remaining.outcome()
 
     def _schedule(self, batch: EditBatch[RowsT]) -> Tensor:
-        """Return the columns that each edit trains on at each step."""
-        columns = torch.tensor(list(batch.columns))
-        drawn = [
-            self._pairing.schedule(
-                len(columns) - 1,
-                n_steps=self._settings.optimizer.max_steps,
-                seed=seed.seed,
-                stream=seed.stream,
-                edit=seed.position,
-            )
-            for seed in batch.seeds
-        ]
-        return columns[torch.stack(drawn)]
+        """Return the columns that each edit trains on, ``[n_edits, n_steps or 1, n_rows]``."""
+        drawn = torch.stack(
+            [
+                self._pairing.schedule(
+                    batch.columns.shape[1] - 1,
+                    n_steps=self._settings.optimizer.max_steps,
+                    seed=seed.seed,
+                    stream=seed.stream,
+                    edit=seed.position,
+                )
+                for seed in batch.seeds
+            ]
+        )
+        if (drawn == drawn[:, :1]).all():
+            drawn = drawn[:, :1]
+        edits = torch.arange(len(drawn))[:, None, None]
+        return batch.columns[edits, drawn]
 
-    def _leaves(
-        self, engine: Engine[RowsT], batch: EditBatch[RowsT], schedule: Tensor
-    ) -> list[Tensor]:
-        """Return the parameters at their start: keys, biases, and the factors of the values."""
-        edits = torch.arange(len(schedule), device=schedule.device)
-        queries = engine.queries(engine.take(batch.rows, schedule[:, 0], edits))
+    def _start(self, engine: Engine[RowsT], rows: RowsT, seeds: Sequence[EditSeed]) -> Tensor:
+        """Return the parameters at their start, ``[n_edits, n]``: keys, biases, values' factors."""
+        queries = engine.queries(rows)
         query = queries[:, 0] if self._pairing.key_init == "source" else queries.mean(1)
         n_patch = self._settings.patches_per_edit
         keys = (query / query.square().sum(-1, keepdim=True))[:, None].repeat(1, n_patch, 1)
@@ -119,9 +101,20 @@ class TransformerPatcher:
         if self._settings.value_init == "zero":
             values = [torch.zeros_like(keys)]
         else:
-            noise = torch.stack([self._noise(seed, keys.shape[1:]) for seed in batch.seeds])
+            noise = torch.stack([self._noise(seed, keys.shape[1:]) for seed in seeds])
             values = [torch.full_like(keys, _VALUE_SCALE), noise.to(keys)]
-        return [leaf.detach().clone().requires_grad_() for leaf in (keys, biases, *values)]
+        flat = torch.cat([part.flatten(1) for part in (keys, biases, *values)], 1)
+        return flat.detach().requires_grad_()
+
+    def _patches(self, parameters: Tensor) -> Patches:
+        """Return the neurons that parameters are; values may be a product of two parts."""
+        n_patch = self._settings.patches_per_edit
+        n_factors = 1 if self._settings.value_init == "zero" else 2
+        wide = (parameters.shape[1] - n_patch) // (1 + n_factors)
+        keys, biases, *factors = torch.split(parameters, [wide, n_patch, *[wide] * n_factors], 1)
+        values = factors[0] if n_factors == 1 else factors[0] * factors[1]
+        shape = (len(parameters), n_patch, wide // n_patch)
+        return Patches(keys.reshape(shape), biases, values.reshape(shape))
 
     @staticmethod
     def _noise(seed: EditSeed, shape: torch.Size) -> Tensor:
@@ -130,68 +123,108 @@ class TransformerPatcher:
 
     def _losses(
         self,
-        logits: Tensor,
-        labels: Tensor,
-        edit_pre_activations: Tensor,
+        engine: Engine[RowsT],
+        remaining: Remaining[RowsT],
         patches: Patches,
-        memory: MemoryBank,
     ) -> Tensor:
         """Return each edit's loss, ``[n_edits]``."""
-        losses = edit_loss(logits, labels)
+        rows, dropout = remaining.rows, self._settings.dropout
+        if dropout is not None:
+            rows = remaining.views(dropout)
+        losses = edit_loss(engine.logits(rows, patches), remaining.labels)
+        pre_activations = patches.pre_activations(engine.queries(rows))
         activation = self._settings.activation
         if activation is not None:
             losses = losses + activation.weight * activation_loss(
-                edit_pre_activations,
+                pre_activations,
                 top_k=activation.top_k,
                 threshold=activation.threshold,
                 shape=activation.shape,
             )
         if self._settings.memory is not None:
             losses = losses + self._settings.memory.weight * self._memory_loss(
-                memory.queries, edit_pre_activations, patches, self._settings.memory
+                remaining.memory, pre_activations, patches, self._settings.memory
             )
         return losses
 
     @staticmethod
     def _memory_loss(
-        queries: Tensor, edit_pre_activations: Tensor, patches: Patches, settings: MemorySettings
+        memory: MemoryBank, edit_pre_activations: Tensor, patches: Patches, settings: MemorySettings
     ) -> Tensor:
-        """Evaluate the memory loss; one matrix product serves all edits."""
-        n_edits, n_patch, d_model = patches.keys.shape
-        products = queries @ patches.keys.reshape(-1, d_model).T
-        pre_activations = products.reshape(-1, n_edits, n_patch).transpose(0, 1)
-        return memory_loss(
-            pre_activations + patches.biases[:, None, :],
+        """Evaluate the memory loss of the rows on which the neurons fire most."""
+        loudest = memory.loudest(patches, settings.top_k)
+        losses = memory_loss(
+            loudest,
             edit_pre_activations,
             top_k=settings.top_k,
             ceiling=settings.ceiling,
             gap=settings.gap,
             shape=settings.shape,
         )
+        if memory.kept is None or (settings.top_k is None and settings.shape != "exp"):
+            return losses
+        averaged = loudest.shape[1]  # rows that do not count among them, which add nothing
+        return losses * (averaged / memory.counts(len(losses)).clamp(max=averaged))
 
     def _is_check(self, n_steps: int) -> bool:
         stop = self._settings.stop
         return n_steps >= stop.min_steps and (n_steps - stop.min_steps) % stop.every == 0
 
+    def _done(
+        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches, n_steps: int
+    ) -> Tensor | None:
+        """Return which edits end after a step, bool ``[n_edits]``; None where nobody looks."""
+        done = None
+        if n_steps == min(_PROBED_AT, self._settings.optimizer.max_steps):
+            separable = self._is_separable(engine, remaining, patches)
+            remaining.separable[remaining.edits] = separable.cpu()
+            done = ~separable
+        if self._settings.stop.when == "never":
+            return None
+        if self._is_check(n_steps):
+            enough = self._is_enough(engine, remaining, patches)
+            done = enough if done is None else enough | done
+        return done
+
     @torch.no_grad()
-    def _held_out_loss(self, queries: Tensor, patches: Patches, memory: MemoryBank) -> Tensor:
-        """Return the memory loss on the held-out rows, ``[n_edits]``; 0 where there are none."""
-        if self._settings.memory is None or not len(memory.held_out):
-            return queries.new_zeros(len(queries))
-        return self._memory_loss(
-            memory.held_out, patches.pre_activations(queries), patches, self._settings.memory
-        )
+    def _is_enough(
+        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
+    ) -> Tensor:
+        """Whether each edit is right and its held-out memory loss stands still, ``[n_edits]``."""
+        held_out = torch.zeros_like(remaining.held_out)
+        rows = remaining.memory.held_out
+        if self._settings.memory is not None and len(rows):
+            own = patches.pre_activations(engine.queries(remaining.rows))
+            bank = MemoryBank(rows, rows)
+            held_out = self._memory_loss(bank, own, patches, self._settings.memory)
+        improved = held_out < remaining.held_out - self._settings.stop.improvement
+        remaining.held_out = held_out
+        return self._is_right(engine, remaining, patches) & ~improved
 
     @torch.no_grad()
     def _is_right(
-        self, engine: Engine[RowsT], rows: RowsT, patches: Patches, labels: Tensor
+        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
     ) -> Tensor:
         """Whether each edit says what it should, bool ``[n_edits]``."""
-        right = engine.logits(rows, patches).argmax(-1) == labels[:, None]
-        return right[:, 0] if self._settings.stop.when == "source" else right.all(-1)
+        answers = engine.logits(remaining.rows, patches).argmax(-1)
+        right = answers == remaining.labels[:, None]
+        return right.all(-1) if self._settings.stop.when == "all" else right[:, 0]
 
+    @torch.no_grad()
+    def _is_separable(
+        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
+    ) -> Tensor:
+        """Whether a neuron has begun to tell each edit from the memory, bool ``[n_edits]``.
 
-def _neurons(leaves: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return keys, biases and values; values may be a product of two leaves."""
-    keys, biases, *factors = leaves
-    return keys, biases, factors[0] if len(factors) == 1 else factors[0] * factors[1]
+        Where [CLS] hardly depends on the text none can: the edit is not right, and its
+        pre-activation has stayed within a hundredth of the wished-for gap of the loudest rows'.
+        """
+        settings, memory = self._settings.memory, remaining.memory
+        if settings is None:
+            return torch.ones_like(remaining.labels, dtype=torch.bool)
+        loudest = memory.loudest(patches, settings.top_k)
+        counted = memory.counts(len(remaining)).clamp(max=loudest.shape[1])
+        mean = loudest.nan_to_num(neginf=0.0).sum(1) / counted[:, None]
+        own = patches.pre_activations(engine.queries(remaining.rows))[:, 0]
+        best = (own - mean).amax(-1)
+        return (best > 0.01 * settings.gap) | self._is_right(engine, remaining, patches)

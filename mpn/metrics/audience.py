@@ -1,8 +1,12 @@
 """On which texts an edit is measured, and in which columns of an engine's rows they stand."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from mpn.edits import ParallelEdit, ParallelExample, Text
 
@@ -61,6 +65,13 @@ class Panel:
     texts: tuple[Text, ...]
     languages: tuple[str, ...]
     labels: tuple[int, ...]
+
+    @functools.cached_property
+    def by_language(self) -> tuple[tuple[str, ...], Tensor]:
+        """The languages, and which of them each text is in, int64 ``[n]``."""
+        names = tuple(dict.fromkeys(self.languages))
+        numbers = {name: i for i, name in enumerate(names)}
+        return names, torch.tensor([numbers[language] for language in self.languages])
 
     @staticmethod
     def of(pairs: Sequence[tuple[ParallelExample, str]]) -> "Panel":

@@ -3,6 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
 from mpn.edits import ParallelEdit
 from mpn.metrics.audience import Cell, Panel
 from mpn.metrics.values import MetricValue, ProtocolName
@@ -65,21 +68,37 @@ def measure_edit(
 
 def measure_locality(
     panel: Panel,
-    before: Sequence[int],
-    after: Sequence[int],
+    before: Tensor,
+    after: Tensor,
     *,
     protocol: ProtocolName,
-    position: int,
-    edit_id: str,
-) -> Iterator[MetricValue]:
-    """Measure agreement with the base model on unrelated texts, per language."""
-    agreement: dict[str, list[bool]] = defaultdict(list)
-    for language, old, new in zip(panel.languages, before, after, strict=True):
-        agreement[language].append(old == new)
-    for language, hits in agreement.items():
-        yield MetricValue(
-            "locality", language, protocol, sum(hits) / len(hits), len(hits), position, edit_id
-        )
+    positions: Sequence[int],
+    edit_ids: Sequence[str],
+) -> list[list[MetricValue]]:
+    """Measure agreement with the base model on unrelated texts, per language.
+
+    Args:
+        panel: The texts.
+        before: The base model's predictions, int64 ``[n]``.
+        after: Those after each edit, int64 ``[n_edits, n]``.
+        protocol: How the edits were made.
+        positions: Their places in their streams.
+        edit_ids: Their names.
+
+    Returns:
+        The values of each edit.
+    """
+    names, index = panel.by_language
+    counts = torch.bincount(index, minlength=len(names)).tolist()
+    same = torch.zeros(len(after), len(names), dtype=torch.int64)
+    same.index_add_(1, index, (after == before).long())
+    return [
+        [
+            MetricValue("locality", name, protocol, hits / n, n, position, edit_id)
+            for name, hits, n in zip(names, row, counts, strict=True)
+        ]
+        for row, position, edit_id in zip(same.tolist(), positions, edit_ids, strict=True)
+    ]
 
 
 def measure_accuracy_retention(

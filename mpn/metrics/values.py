@@ -24,10 +24,12 @@ DIRECTIONS = {
     "test_retention": "maximize",
     "edited": "maximize",
     "steps": "minimize",
+    "separable": "maximize",
 }
 """Every metric of a stream, and which way is better. Rates are in [0, 1]; retentions of accuracy
 are ratios and can exceed 1; ``steps`` counts gradient steps; ``edited`` is the fraction of
-requests that the current model did not fulfil already."""
+requests that the current model did not fulfil already, and ``separable`` that of the edits whose
+neurons could learn to tell them from the memory."""
 
 
 @dataclass(frozen=True)

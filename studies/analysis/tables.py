@@ -80,7 +80,8 @@ def table_cells(results: StudyResults, rows: Sequence[Row]) -> tuple[list[str], 
     header = ["trial", *_short(paths), *titles, *gains]
     cells = []
     for row in rows:
-        name = f"{row.trial.number}" if paths else row.trial.label
+        named = not paths or "=" not in row.trial.label  # an ablation, whose values say less
+        name = f"{row.trial.number} {row.trial.label}" if named else f"{row.trial.number}"
         if row.trial.state != "complete":
             name += f" ({row.trial.state})"
         values = [_brief(row.trial.params[path]) for path in paths]
@@ -112,8 +113,27 @@ def _in_lines(cell: str) -> str:
     return cell
 
 
+def cautions(results: StudyResults) -> list[str]:
+    """Say which trials could not be what was asked for."""
+    found = []
+    for row in results.rows():
+        separable = row.metrics.get("separable")
+        if separable is not None and separable.mean < 1:
+            found.append(
+                f"Trial {row.trial.number} ({row.trial.label}): {(1 - separable.mean) * 100:.3g} % "
+                "of its edits could not be told from the memory, whose [CLS] vectors at this layer "
+                "are too much like theirs; they fail, and were given up after 100 steps unless "
+                "every step was asked for."
+            )
+    return found
+
+
 def footnote(results: StudyResults) -> str:
-    """Say what the numbers are."""
+    """Say what the numbers are, and what to beware of."""
+    return " ".join([_explanation(results), *cautions(results)])
+
+
+def _explanation(results: StudyResults) -> str:
     rows = results.rows()
     n = max((len(row.trial.streams) for row in rows), default=0)
     level = f"{results.level * 100:g} %"

@@ -17,7 +17,7 @@ from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """To be raised whenever the same parameters give other records."""
 
 
@@ -39,8 +39,13 @@ class EditStreamObjective:
         return settings.to_json(), [*problems, *_problems(settings)]
 
     def blocks(self, params: Params) -> tuple[tuple[int, ...], ...]:
-        """One stream a block."""
-        return tuple((stream,) for stream in range(settings_of(params).streams.count))
+        """Blocks of ``streams.side_by_side`` streams; the last may have fewer."""
+        streams = settings_of(params).streams
+        numbers = range(streams.count)
+        return tuple(
+            tuple(numbers[first : first + streams.side_by_side])
+            for first in range(0, streams.count, streams.side_by_side)
+        )
 
     def units(self, params: Params, streams: Sequence[int]) -> int:
         """Edits of the streams."""
@@ -49,7 +54,7 @@ class EditStreamObjective:
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.
 
-        Left out: how many streams there are.
+        Left out: how many streams there are, and how they are cut into blocks.
         """
         settings = settings_of(params)
         corpus_digest = corpus_fingerprint(settings.dataset)
@@ -64,7 +69,8 @@ class EditStreamObjective:
         for name in ("path", "revision", "limit", "split", "languages", "name"):
             del content["dataset"][name]
         content["dataset"]["fingerprint"] = corpus_digest
-        del content["streams"]["count"]
+        for name in ("count", "side_by_side"):
+            del content["streams"][name]
         return {"results_version": RESULTS_VERSION, **content}
 
     def prepare(

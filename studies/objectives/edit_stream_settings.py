@@ -7,9 +7,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
 from mpn.editors.settings import TransformerPatcherSettings
+from mpn.engines.opening import EngineName
 from mpn.errors import MpnInputError
 from mpn.model_sources import BackboneSettings
 from mpn.pairing import PairingSettings
+from mpn.queries import Storage
 from mpn.settings import Settings
 from orchestrator.objective import Params
 
@@ -24,7 +26,8 @@ class StreamSettings(Settings):
             another, with no reset.
         source_language: Language of the edit requests.
         seed: Of everything random in the editing.
-        batch: Edits trained side by side under ``single``.
+        side_by_side: Streams of one block, computed together; what a worker takes on at once.
+        batch: Edits trained side by side under ``single``, of whatever streams of the block.
     """
 
     count: PositiveInt = 5
@@ -32,7 +35,8 @@ class StreamSettings(Settings):
     protocol: Literal["single", "sequential"] = "single"
     source_language: str = "en"
     seed: NonNegativeInt = 0
-    batch: PositiveInt = 32
+    side_by_side: PositiveInt = 8
+    batch: PositiveInt = 64
 
 
 class EditStreamSettings(Settings):
@@ -44,7 +48,10 @@ class EditStreamSettings(Settings):
         streams: How many edits, how.
         editor: What makes the edits.
         pairing: Which languages stand beside the source; ``languages: 0`` is the plain editor.
-        engine: ``cached``, or ``full``: the slow plain path, for checking.
+        engine: ``cached``, or ``full``: the slow plain path, for checking. An editor that trains
+            under the model's own dropout always takes the full one.
+        query_storage: How cached FFN inputs are kept on disk: ``exact``, or rounded to half the
+            space (errors: DECISIONS.md #13).
     """
 
     backbone: BackboneSettings = BackboneSettings()
@@ -52,7 +59,14 @@ class EditStreamSettings(Settings):
     streams: StreamSettings = StreamSettings()
     editor: TransformerPatcherSettings = TransformerPatcherSettings()
     pairing: PairingSettings = PairingSettings()
-    engine: Literal["cached", "full"] = "cached"
+    engine: EngineName = "cached"
+    query_storage: Storage = "exact"
+
+    @property
+    def engine_used(self) -> EngineName:
+        """The engine that such edits need."""
+        dropout = self.editor.dropout
+        return "full" if dropout is not None and dropout.on == "model" else self.engine
 
 
 def settings_of(params: Params) -> EditStreamSettings:

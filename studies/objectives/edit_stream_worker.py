@@ -1,7 +1,6 @@
 """The worker of the edit-stream objective: keeps a model warm, and edits streams on it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 import transformers
@@ -9,11 +8,12 @@ import transformers
 from mpn.backbones import Backbone
 from mpn.data.sources import corpus_fingerprint, load_corpus
 from mpn.editors.transformer_patcher import TransformerPatcher
-from mpn.memory import MemoryBank
 from mpn.metrics.summary import ALONG_THE_STREAM, summarise
 from mpn.metrics.values import MetricValue
 from mpn.model_sources import build_model, find_model
-from mpn.streams import EditStream, StreamState
+from mpn.queries import QueryCache
+from mpn.streams.edit_streams import EditStreams
+from mpn.streams.state import StreamsState
 from mpn.workbench import Workbench
 from orchestrator.errors import ReplicaDirtyError
 from orchestrator.objective import Params, Point, Record, Resume, Segment, Site
@@ -37,27 +37,41 @@ class EditStreamWorker:
     def run(
         self, params: Params, streams: Sequence[int], resume: Resume | None
     ) -> Iterator[Segment]:
-        """Edit the streams of a block, one after another."""
+        """Edit the streams of a block, side by side."""
         torch.set_num_threads(self._site.threads)
         settings = settings_of(params)
-        n_edits = settings.streams.edits
-        total = n_edits * len(streams)
-        position = resume.position if resume else 0
+        asked = settings.streams
+        total = asked.edits * len(streams)
         with input_errors():
             bench = self._workbench(settings)
-            engine = bench.engine(settings.editor.layer, settings.editor.positions, settings.engine)
-            memory_settings = settings.editor.memory
-            if memory_settings is None:
-                memory = MemoryBank.none(bench.backbone.d_model)
-            else:
-                memory = bench.memory(engine, memory_settings.size, memory_settings.held_out_share)
-            for index in range(position // n_edits, len(streams)):
-                done_before = index * n_edits
-                state = None
-                if resume is not None and done_before < position:
-                    state = StreamState.from_bytes(resume.state)
-                yield from self._run_stream(
-                    settings, bench, engine, memory, streams[index], state, done_before, total
+            engine = bench.engine(
+                settings.editor.layer, settings.editor.positions, settings.engine_used
+            )
+            data = [
+                bench.stream_data(
+                    engine,
+                    number,
+                    asked.edits,
+                    settings.pairing,
+                    seed=asked.seed,
+                )
+                for number in streams
+            ]
+            block = EditStreams(
+                engine,
+                TransformerPatcher(settings.editor, settings.pairing),
+                bench.memory(engine, settings.editor.memory),
+                data,
+                seed=asked.seed,
+            )
+            state = StreamsState.from_bytes(resume.state) if resume else None
+            for step in block.run(asked.protocol, batch_size=asked.batch, state=state):
+                yield Segment(
+                    step.done,
+                    total,
+                    tuple(_record(n, v) for n, found in step.values.items() for v in found),
+                    tuple(p for n, found in step.values.items() for p in _points(n, found)),
+                    step.state.to_bytes,
                 )
 
     def verify(self) -> None:
@@ -69,48 +83,13 @@ class EditStreamWorker:
         if self._bench is not None and not self._bench.backbone.is_untouched():
             raise ReplicaDirtyError("the weights of the base model changed while it was edited")
 
-    def _run_stream(
-        self,
-        settings: EditStreamSettings,
-        bench: Workbench,
-        engine: Any,
-        memory: MemoryBank,
-        number: int,
-        state: StreamState | None,
-        done_before: int,
-        total: int,
-    ) -> Iterator[Segment]:
-        stream_settings = settings.streams
-        remembered = settings.editor.memory.size if settings.editor.memory else 1
-        data = bench.stream_data(
-            number,
-            stream_settings.edits,
-            settings.pairing,
-            seed=stream_settings.seed,
-            n_remembered=remembered,
-        )
-        stream = EditStream(
-            engine,
-            TransformerPatcher(settings.editor, settings.pairing),
-            memory,
-            data,
-            seed=stream_settings.seed,
-            stream=number,
-        )
-        progress = stream.run(
-            stream_settings.protocol, batch_size=stream_settings.batch, state=state
-        )
-        for step in progress:
-            yield Segment(
-                done_before + step.position,
-                total,
-                tuple(_record(number, value) for value in step.values),
-                tuple(_points(number, step.values)),
-                step.state.to_bytes(),
-            )
-
     def _workbench(self, settings: EditStreamSettings) -> Workbench:
-        key = (settings.backbone, settings.dataset, settings.streams.source_language)
+        key = (
+            settings.backbone,
+            settings.dataset,
+            settings.streams.source_language,
+            settings.query_storage,
+        )
         if self._bench is None or self._key != key:
             self._bench = None  # give the memory back before more is asked for
             cache = self._site.cache
@@ -129,8 +108,13 @@ class EditStreamWorker:
                 source_language=settings.streams.source_language,
                 seed=settings.dataset.seed,
                 evaluation_examples=settings.dataset.evaluation_examples,
+                evaluation_sample=settings.dataset.evaluation_sample,
                 neighbours=settings.dataset.neighbours,
-                cache=cache / "queries",
+                cache=QueryCache(
+                    cache / "queries",
+                    storage=settings.query_storage,
+                    limit_gib=self._site.cache_gib,
+                ),
             )
             self._key = key
         return self._bench

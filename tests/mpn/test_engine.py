@@ -5,7 +5,8 @@ import torch
 from tiny_models import random_patches
 
 from mpn.backbones import Backbone
-from mpn.engine import CachedEngine, FullEngine, attached
+from mpn.engines.full import FullEngine, attached
+from mpn.engines.opening import open_engine
 from mpn.errors import MpnInputError
 from mpn.patches import Patches
 from mpn.queries import QueryCache
@@ -16,10 +17,12 @@ SITES = [(0, "all"), (1, "all"), (1, "cls"), (2, "all")]  # at the last layer bo
 @pytest.fixture(params=SITES, ids=lambda site: f"layer{site[0]}-{site[1]}")
 def engines(request, backbone, tmp_path):
     layer, positions = request.param
-    cached = CachedEngine(
-        backbone, layer=layer, positions=positions, cache=QueryCache(tmp_path / "queries")
+    cache = QueryCache(tmp_path / "queries")
+    cached, full = (
+        open_engine(name, backbone, layer=layer, positions=positions, cache=cache)
+        for name in ("cached", "full")
     )
-    return cached, FullEngine(backbone, layer=layer, positions=positions)
+    return cached, full
 
 
 def test_unpatched_logits_equal_the_whole_model(engines, backbone, texts):
@@ -53,13 +56,12 @@ def test_gradients_of_the_patches_equal_the_whole_model(engines, texts):
 
 def test_absorbed_patches_are_part_of_the_model(engines, texts):
     cached, full = engines
-    first, second = (random_patches(1, 1, 16, seed=seed) for seed in (1, 2))
+    first, second, third = (random_patches(2, n, 16, seed=n) for n in (1, 2, 3))
     answers = []
     for engine in (cached, full):
-        rows = engine.absorb(engine.load(texts), first[0])
-        answers.append(engine.logits(rows, second))
-    both = Patches.concatenate([first[0], second[0]])
-    joint = Patches(both.keys[None], both.biases[None], both.values[None])
+        rows = engine.absorb(engine.absorb(engine.load(texts), first), second)
+        answers.append(engine.logits(rows, third))
+    joint = Patches.concatenate([first, second, third])
     answers.append(full.logits(full.load(texts), joint))
     torch.testing.assert_close(answers[0], answers[1], atol=1e-10, rtol=0)
     torch.testing.assert_close(answers[0], answers[2], atol=1e-10, rtol=0)
@@ -86,14 +88,16 @@ def test_predictions_in_parts_are_predictions(engines, texts, monkeypatch):
     cached, full = engines
     patches = random_patches(2, 1, 16)
     whole = cached.predictions(cached.load(texts), patches)
-    monkeypatch.setattr("mpn.engine._ELEMENTS_AT_ONCE", 1)
+    for limit in ("last_layer._ELEMENTS_AT_ONCE", "suffix._TOKENS_AT_ONCE"):
+        monkeypatch.setattr(f"mpn.engines.{limit}", {"cpu": 1})
+    monkeypatch.setattr("mpn.engines.full._TEXTS_AT_ONCE", 5)
     assert torch.equal(cached.predictions(cached.load(texts), patches), whole)
     assert torch.equal(full.predictions(full.load(texts), patches), whole)
 
 
 def test_text_pairs_are_read_as_pairs(backbone, tmp_path):
     pairs = [("one premise", "a hypothesis"), ("another, longer premise", "no")]
-    engine = CachedEngine(backbone, layer=2, cache=QueryCache(tmp_path))
+    engine = open_engine("cached", backbone, layer=2, cache=QueryCache(tmp_path))
     logits = engine.logits(engine.load(pairs))[0]
     torch.testing.assert_close(logits, backbone.logits(pairs), atol=1e-10, rtol=0)
 
@@ -102,7 +106,7 @@ def test_float32_is_within_the_promised_tolerance(model_directory, texts, tmp_pa
     backbone = Backbone(model_directory)
     patches = random_patches(2, 1, 16, dtype=torch.float32)
     for layer in range(3):
-        cached = CachedEngine(backbone, layer=layer, cache=QueryCache(tmp_path))
+        cached = open_engine("cached", backbone, layer=layer, cache=QueryCache(tmp_path))
         full = FullEngine(backbone, layer=layer)
         fast = cached.logits(cached.load(texts), patches)
         slow = full.logits(full.load(texts), patches)
@@ -141,3 +145,17 @@ def test_layers_are_named_by_number_or_last(backbone):
     for layer in (-1, 3):
         with pytest.raises(MpnInputError, match="layers are 0 to 2, or last"):
             backbone.layer_index(layer)
+
+
+def test_a_long_stream_of_absorbed_neurons_stays_the_full_model(model_directory, texts, tmp_path):
+    """In float32, neuron after neuron; and rows do not grow with them at the last layer."""
+    backbone = Backbone(model_directory)
+    engine = open_engine("cached", backbone, layer=2, cache=QueryCache(tmp_path))
+    neurons = [random_patches(1, 1, 16, seed=i, dtype=torch.float32) for i in range(300)]
+    fresh = rows = engine.load(texts)
+    for neuron in neurons:
+        rows = engine.absorb(rows, neuron)
+    full = open_engine("full", backbone, layer=2, cache=QueryCache(tmp_path))
+    expected = full.logits(full.absorb(full.load(texts), Patches.concatenate(neurons)))
+    torch.testing.assert_close(engine.logits(rows), expected, atol=1e-4, rtol=0)
+    assert [t.shape for t in rows.tensors()] == [t.shape for t in fresh.tensors()]

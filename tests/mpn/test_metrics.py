@@ -1,6 +1,7 @@
 """The metrics, on numbers small enough to check by hand."""
 
 import pytest
+import torch
 
 from mpn.edits import ParallelEdit, ParallelExample
 from mpn.errors import MpnInputError
@@ -74,12 +75,17 @@ def test_columns_beyond_an_edits_own_are_padding():
 
 def test_locality_is_agreement_with_the_base_model_not_accuracy():
     panel = Panel((("a",),) * 4, ("en", "en", "fr", "fr"), (1, 1, 1, 1))
-    found = list(
-        measure_locality(
-            panel, [0, 1, 0, 1], [0, 0, 0, 1], protocol="single", position=0, edit_id="e"
-        )
+    first, second = measure_locality(
+        panel,
+        torch.tensor([0, 1, 0, 1]),
+        torch.tensor([[0, 0, 0, 1], [1, 0, 1, 1]]),
+        protocol="single",
+        positions=[4, 5],
+        edit_ids=["d", "e"],
     )
-    assert [(v.language, v.value, v.n) for v in found] == [("en", 0.5, 2), ("fr", 1.0, 2)]
+    assert [(v.language, v.value, v.n) for v in first] == [("en", 0.5, 2), ("fr", 1.0, 2)]
+    assert [(v.language, v.value, v.n) for v in second] == [("en", 0.0, 2), ("fr", 0.5, 2)]
+    assert [(v.position, v.edit_id) for v in (first[0], second[1])] == [(4, "d"), (5, "e")]
 
 
 def test_retention_of_accuracy_is_a_ratio_and_absent_without_a_base():

@@ -71,3 +71,8 @@ def test_joined_patches_add_up():
 def test_tensors_of_different_neurons_are_refused():
     with pytest.raises(ShapeError, match=r"keys \(2, 2\)"):
         Patches(TWO.keys, TWO.biases[:1], TWO.values)
+
+
+def test_a_patch_of_one_neuron_at_bert_base_width_is_small():
+    neuron = Patches(torch.randn(1, 768), torch.randn(1), torch.randn(1, 768))
+    assert len(neuron.to_bytes()) < 7_000

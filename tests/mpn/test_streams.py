@@ -14,7 +14,10 @@ from mpn.editors.settings import (
 from mpn.editors.transformer_patcher import TransformerPatcher
 from mpn.errors import MpnInputError
 from mpn.pairing import PairingSettings
-from mpn.streams import EditStream, StreamState
+from mpn.patches import Patches
+from mpn.queries import QueryCache
+from mpn.streams.edit_streams import EditStreams
+from mpn.streams.state import StreamsState
 from mpn.workbench import Workbench
 
 N_EDITS = 5
@@ -23,6 +26,7 @@ EDITOR = TransformerPatcherSettings(
     optimizer=OptimizerSettings(lr=0.1, max_steps=25),
     stop=StopSettings(when="never"),
     value_init="zero",
+    dropout=None,
 )
 
 
@@ -36,46 +40,70 @@ def bench(tokenizer, corpus, tmp_path_factory):
         source_language="en",
         seed=0,
         evaluation_examples=4,
+        evaluation_sample=3,
         neighbours=2,
-        cache=folder / "queries",
+        cache=QueryCache(folder / "queries"),
     )
 
 
-def stream_of(bench, *, layer="last", engine="cached", pairing=None, number=0):
-    pairing = pairing or PairingSettings(languages=2)
+def streams_of(bench, *, layer="last", engine="cached", numbers=(0,), editor=EDITOR):
+    pairing = PairingSettings(languages=2)
     opened = bench.engine(layer, "all", engine)
-    data = bench.stream_data(number, N_EDITS, pairing, seed=0, n_remembered=40)
-    memory = bench.memory(opened, 40, 0.1)
-    return EditStream(
-        opened, TransformerPatcher(EDITOR, pairing), memory, data, seed=0, stream=number
-    )
+    data = [bench.stream_data(opened, number, N_EDITS, pairing, seed=0) for number in numbers]
+    memory = bench.memory(opened, editor.memory)
+    return EditStreams(opened, TransformerPatcher(editor, pairing), memory, data, seed=0)
 
 
-def values_of(progress):
-    return [value for step in progress for value in step.values]
+def data_of(bench):
+    engine = bench.engine("last", "all", "cached")
+    return bench.stream_data(engine, 0, N_EDITS, PairingSettings(), seed=0)
+
+
+def values_of(progress, number=0):
+    return [value for step in progress for value in step.values[number]]
 
 
 @pytest.mark.parametrize("protocol", ["single", "sequential"])
-def test_a_stream_goes_on_from_any_state_to_the_same_values(bench, protocol):
-    steps = list(stream_of(bench).run(protocol, batch_size=2))
+def test_streams_go_on_from_any_state_to_the_same_values(bench, protocol):
+    numbers = (0, 2)
+    steps = list(streams_of(bench, numbers=numbers).run(protocol, batch_size=4))
+    assert steps[-1].done == 2 * N_EDITS
     for i, step in enumerate(steps[:-1]):
-        state = StreamState.from_bytes(step.state.to_bytes())
-        rest = list(stream_of(bench).run(protocol, batch_size=2, state=state))
-        assert values_of(rest) == values_of(steps[i + 1 :])
+        state = StreamsState.from_bytes(step.state.to_bytes())
+        rest = list(streams_of(bench, numbers=numbers).run(protocol, batch_size=4, state=state))
+        for number in numbers:
+            assert values_of(rest, number) == values_of(steps[i + 1 :], number)
         assert rest[-1].state.to_bytes() == steps[-1].state.to_bytes()
 
 
-def test_the_slow_path_measures_the_same(bench):
-    for protocol in ("single", "sequential"):
-        fast, slow = (
-            values_of(stream_of(bench, engine=name).run(protocol, batch_size=2))
-            for name in ("cached", "full")
-        )
-        assert fast == slow
+@pytest.mark.parametrize("layer", ["last", 1])
+@pytest.mark.parametrize("protocol", ["single", "sequential"])
+def test_the_slow_path_measures_the_same(bench, protocol, layer):
+    fast, slow = (
+        values_of(streams_of(bench, engine=name, layer=layer).run(protocol, batch_size=2))
+        for name in ("cached", "full")
+    )
+    assert fast == slow
+
+
+@pytest.mark.parametrize("layer", ["last", 1])
+@pytest.mark.parametrize("protocol", ["single", "sequential"])
+def test_streams_side_by_side_are_the_streams_alone(bench, protocol, layer):
+    """Every decision is the same; and the neurons are, up to rounding."""
+    together = list(streams_of(bench, numbers=(0, 1, 2), layer=layer).run(protocol, batch_size=7))
+    for i, number in enumerate((0, 1, 2)):
+        alone = list(streams_of(bench, numbers=(number,), layer=layer).run(protocol, batch_size=3))
+        assert values_of(together, number) == values_of(alone, number)
+        if protocol == "sequential":
+            mine, own = together[-1].state, alone[-1].state
+            assert torch.equal(mine.edited[i], own.edited[0])
+            for name in ("keys", "biases", "values"):
+                a, b = getattr(mine.patches, name)[i], getattr(own.patches, name)[0]
+                torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
 
 
 def test_every_edit_is_measured_in_every_language(bench):
-    values = values_of(stream_of(bench).run("single", batch_size=2))
+    values = values_of(streams_of(bench).run("single", batch_size=2))
     for position in range(N_EDITS):
         here = [v for v in values if v.position == position]
         languages = {v.language for v in here if v.metric == "cross_lingual_generality"}
@@ -86,8 +114,8 @@ def test_every_edit_is_measured_in_every_language(bench):
 
 
 def test_single_edits_have_no_retention_and_sequential_ones_have(bench):
-    single = {v.metric for v in values_of(stream_of(bench).run("single", batch_size=2))}
-    sequential = values_of(stream_of(bench).run("sequential", batch_size=2))
+    single = {v.metric for v in values_of(streams_of(bench).run("single", batch_size=2))}
+    sequential = values_of(streams_of(bench).run("sequential", batch_size=2))
     kinds = {"edit_retention", "cross_lingual_retention", "test_retention", "train_retention"}
     assert not kinds & single
     assert kinds <= {v.metric for v in sequential}
@@ -96,7 +124,7 @@ def test_single_edits_have_no_retention_and_sequential_ones_have(bench):
 
 
 def test_a_sequential_edit_that_is_right_already_is_not_made(bench):
-    values = values_of(stream_of(bench).run("sequential", batch_size=1))
+    values = values_of(streams_of(bench).run("sequential", batch_size=1))
     edited = {v.position: v.value for v in values if v.metric == "edited"}
     steps = {v.position for v in values if v.metric == "steps"}
     assert edited[0] == 1.0
@@ -105,13 +133,12 @@ def test_a_sequential_edit_that_is_right_already_is_not_made(bench):
 
 def test_the_model_of_a_sequential_stream_is_its_state(bench):
     """The last state, put into the full model, gives the retention that was measured."""
-    stream = stream_of(bench)
-    steps = list(stream.run("sequential", batch_size=1))
+    steps = list(streams_of(bench).run("sequential", batch_size=1))
     full = bench.engine("last", "all", "full")
-    data = bench.stream_data(0, N_EDITS, PairingSettings(languages=2), seed=0, n_remembered=40)
-    rows = full.absorb(
-        full.load([edit.request("en").text for edit in data.edits]), steps[-1].state.patches
-    )
+    data = bench.stream_data(full, 0, N_EDITS, PairingSettings(languages=2), seed=0)
+    last = steps[-1].state.patches
+    patches = Patches(*(t.flatten(1, 2) for t in (last.keys, last.biases, last.values)))
+    rows = full.absorb(full.load([edit.request("en").text for edit in data.edits]), patches)
     kept = [
         p == e.label for p, e in zip(full.predictions(rows)[0].tolist(), data.edits, strict=True)
     ]
@@ -120,13 +147,13 @@ def test_the_model_of_a_sequential_stream_is_its_state(bench):
 
 
 def test_batches_of_edits_change_no_decision(bench):
-    together = values_of(stream_of(bench).run("single", batch_size=5))
-    alone = values_of(stream_of(bench).run("single", batch_size=1))
+    together = values_of(streams_of(bench).run("single", batch_size=5))
+    alone = values_of(streams_of(bench).run("single", batch_size=1))
     assert together == alone
 
 
 def test_memory_and_evaluation_never_speak_of_an_edited_fact(bench, corpus):
-    data = bench.stream_data(0, N_EDITS, PairingSettings(), seed=0, n_remembered=500)
+    data = data_of(bench)
     edited = {edit.example.group for edit in data.edits}
     forbidden = {
         text
@@ -136,6 +163,7 @@ def test_memory_and_evaluation_never_speak_of_an_edited_fact(bench, corpus):
     }
     assert not forbidden & set(data.evaluation.texts)
     assert not forbidden & set(data.remembered.texts)
+    assert not forbidden & set(bench.remembered(500).texts)
     assert not forbidden & {t for near in data.neighbours for e in near for t in e.texts.values()}
 
 
@@ -145,7 +173,7 @@ def test_the_memory_is_of_texts_that_the_model_was_trained_on(bench, corpus):
 
 
 def test_edits_are_mistakes_of_the_base_model(bench):
-    data = bench.stream_data(0, N_EDITS, PairingSettings(), seed=0, n_remembered=4)
+    data = data_of(bench)
     logits = bench.backbone.logits([edit.request("en").text for edit in data.edits])
     wrong = logits.argmax(-1) != torch.tensor([edit.label for edit in data.edits])
     assert wrong.all()
@@ -160,7 +188,7 @@ def test_a_language_that_the_corpus_lacks_is_refused(bench, corpus, tmp_path):
             seed=0,
             evaluation_examples=1,
             neighbours=0,
-            cache=tmp_path,
+            cache=QueryCache(tmp_path),
         )
 
 
@@ -176,7 +204,7 @@ def test_a_model_with_other_labels_is_refused(bench, corpus, tmp_path, tokenizer
             seed=0,
             evaluation_examples=1,
             neighbours=0,
-            cache=tmp_path,
+            cache=QueryCache(tmp_path),
         )
 
 
@@ -186,16 +214,47 @@ def test_past_edits_enter_the_memory_in_the_languages_they_were_trained_in(bench
 
     class Spy(TransformerPatcher):
         def edit(self, engine, batch, memory):
-            sizes.append(memory.size)
+            sizes.append(int(memory.counts(1)))
             return super().edit(engine, batch, memory)
 
     pairing = PairingSettings(languages=2, redraw="per_edit")
     opened = bench.engine("last", "all", "cached")
-    data = bench.stream_data(0, N_EDITS, pairing, seed=0, n_remembered=40)
+    data = bench.stream_data(opened, 0, N_EDITS, pairing, seed=0)
     assert {len(seen) for seen in data.seen} == {2}
-    memory = bench.memory(opened, 40, 0.1)
+    memory = bench.memory(opened, EDITOR.memory)
     too_short = EDITOR.model_copy(update={"optimizer": OptimizerSettings(lr=1e-9, max_steps=1)})
-    stream = EditStream(opened, Spy(too_short, pairing), memory, data, seed=0, stream=0)
-    list(stream.run("sequential", batch_size=1))
-    grown = [size - memory.size for size in sizes]
+    streams = EditStreams(opened, Spy(too_short, pairing), memory, [data], seed=0)
+    list(streams.run("sequential", batch_size=1))
+    grown = [size - len(memory.queries) for size in sizes]
     assert grown == [0, 3, 6, 9, 12]  # the source and two languages for each past edit
+
+
+def test_below_the_last_layer_locality_is_measured_on_a_sample_and_says_so(bench):
+    for layer, n in (("last", 4), (1, 3)):
+        values = values_of(streams_of(bench, layer=layer).run("single", batch_size=5))
+        assert {v.n for v in values if v.metric == "locality"} == {n}
+    everything, sample = bench.evaluation.texts, bench.evaluation_sample.texts
+    assert sample == everything[: len(sample)]
+
+
+def test_a_memory_of_all_positions_is_drawn_from_every_token(bench):
+    engine = bench.engine(1, "all", "cached")
+    cls = bench.memory(engine, MemorySettings(size=30, held_out_share=0.0)).queries
+    every = MemorySettings(size=30, held_out_share=0.0, positions="all")
+    found = bench.memory(engine, every).queries
+    tokens = engine.token_queries(bench.remembered(30).texts, "all")
+    assert len(found) == 30 < len(tokens)
+    distances = torch.cdist(found, tokens)
+    assert (distances.min(1).values < 1e-6).all()
+    assert (torch.cdist(found, cls).min(1).values > 1e-6).sum() > 15  # most are not [CLS]
+    full = bench.engine(1, "all", "full")
+    torch.testing.assert_close(full.token_queries(bench.remembered(30).texts, "all"), tokens)
+    at_cls = bench.engine(1, "cls", "cached")  # neurons that act at [CLS] need no others
+    assert torch.equal(bench.memory(at_cls, every).queries.sort(0).values, cls.sort(0).values)
+
+
+def test_streams_of_no_edits_are_refused(bench):
+    engine = bench.engine("last", "all", "cached")
+    empty = bench.stream_data(engine, 0, 0, PairingSettings(), seed=0)
+    with pytest.raises(MpnInputError, match="a stream of no edits"):
+        EditStreams(engine, TransformerPatcher(EDITOR, PairingSettings()), None, [empty], seed=0)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mpn.backbones import Backbone
 from mpn.editors.optimizer import BatchedAdam, OptimizerSettings, PlateauSettings
 from mpn.editors.protocol import EditBatch, EditSeed
 from mpn.editors.settings import (
@@ -12,7 +13,7 @@ from mpn.editors.settings import (
     TransformerPatcherSettings,
 )
 from mpn.editors.transformer_patcher import TransformerPatcher
-from mpn.engine import CachedEngine, FullEngine
+from mpn.engines.opening import open_engine
 from mpn.memory import MemoryBank
 from mpn.pairing import PairingSettings
 from mpn.queries import QueryCache
@@ -22,8 +23,11 @@ LANGUAGES = 6
 
 @pytest.fixture(params=[1, 2], ids=["middle", "last"])
 def engines(request, backbone, tmp_path):
-    cached = CachedEngine(backbone, layer=request.param, cache=QueryCache(tmp_path))
-    return cached, FullEngine(backbone, layer=request.param)
+    cache = QueryCache(tmp_path)
+    cached, full = (
+        open_engine(name, backbone, layer=request.param, cache=cache) for name in ("cached", "full")
+    )
+    return cached, full
 
 
 def batch_of(engine, texts, edits=(0, 1)):
@@ -32,7 +36,7 @@ def batch_of(engine, texts, edits=(0, 1)):
     columns = torch.arange(LANGUAGES).expand(len(edits), -1)
     rows = engine.take(rows, columns, torch.tensor(list(edits)))
     wanted = 1 - engine.predictions(rows)[:, 0]
-    return EditBatch(rows, range(LANGUAGES), wanted, [EditSeed(0, 3, edit) for edit in edits])
+    return EditBatch(rows, columns, wanted, [EditSeed(0, 3, edit) for edit in edits])
 
 
 def memory_of(engine, corpus):
@@ -46,6 +50,7 @@ def editor_of(languages=2, **overrides):
         "optimizer": OptimizerSettings(max_steps=6),
         "stop": StopSettings(when="never"),
         "patches_per_edit": 2,
+        "dropout": None,
     } | overrides
     return TransformerPatcher(
         TransformerPatcherSettings(**options), PairingSettings(languages=languages)
@@ -87,10 +92,10 @@ def test_edits_that_stop_early_are_those_that_would_stop_alone(engines, texts, c
     )
     memory = memory_of(engine, corpus)
     together = editor.edit(engine, batch_of(engine, texts), memory)
-    assert min(together.steps) < 60  # else nothing stopped early
+    assert min(effort.steps for effort in together.efforts) < 60  # else nothing stopped early
     for edit in (0, 1):
         alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory)
-        assert alone.steps == (together.steps[edit],)
+        assert alone.efforts == (together.efforts[edit],)
         assert_same(together.patches[edit], alone.patches[0], 1e-9)
 
 
@@ -118,6 +123,7 @@ def test_a_key_starts_where_it_fires_with_one(engines, texts, key_init):
         TransformerPatcherSettings(
             memory=None,
             activation=None,
+            dropout=None,
             optimizer=OptimizerSettings(lr=1e-12, max_steps=1),
         ),
         PairingSettings(languages="all", key_init=key_init),
@@ -158,9 +164,9 @@ def test_batched_adam_is_torchs_adam_for_each_edit(weight_decay):
     start = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
     gradients = torch.randn(12, 3, 2, 4, generator=generator, dtype=torch.float64) * 5
     settings = OptimizerSettings(lr=0.05, weight_decay=weight_decay, clip=5.0, plateau=None)
-    batched = BatchedAdam([start.clone()], settings)
+    batched = BatchedAdam(start.flatten(1).clone(), settings)
     for gradient in gradients:
-        batched.step([gradient])
+        batched.step(gradient.flatten(1))
     for edit in range(3):
         parameter = torch.nn.Parameter(start[edit].clone())
         adam = torch.optim.Adam([parameter], lr=0.05, weight_decay=weight_decay)
@@ -168,15 +174,60 @@ def test_batched_adam_is_torchs_adam_for_each_edit(weight_decay):
             parameter.grad = gradient[edit].clone()
             torch.nn.utils.clip_grad_norm_([parameter], 5.0)
             adam.step()
-        torch.testing.assert_close(batched.leaves[0][edit], parameter.data, atol=1e-12, rtol=0)
+        found = batched.parameters[edit].reshape(2, 4)
+        torch.testing.assert_close(found, parameter.data, atol=1e-12, rtol=0)
 
 
 def test_the_learning_rate_halves_after_two_checks_without_improvement():
     settings = OptimizerSettings(lr=1.0, plateau=PlateauSettings(patience=1, threshold=0.05))
-    adam = BatchedAdam([torch.zeros(2, 1)], settings)
+    adam = BatchedAdam(torch.zeros(2, 1), settings)
     for losses in ([1.0, 1.0], [0.96, 0.94], [0.96, 0.93]):
         adam.check(torch.tensor(losses))
-    assert adam._rates.tolist() == [0.5, 1.0]  # 0.96 is no improvement by 5 %, 0.94 is
-    adam.keep(torch.tensor([0]))
+    assert adam._rates.flatten().tolist() == [0.5, 1.0]  # 0.96 is no improvement by 5 %, 0.94 is
+    adam.keep(torch.tensor([True, False]))
     adam.check(torch.tensor([0.96]))
-    assert adam._rates.tolist() == [0.5]
+    assert adam._rates.flatten().tolist() == [0.5]
+
+
+@pytest.fixture
+def blind_engines(model_directory, tmp_path):
+    """A first layer whose attention passes nothing on: [CLS] is the same in every text."""
+    backbone = Backbone(model_directory, dtype=torch.float64)
+    with torch.no_grad():
+        backbone.layer(0).attention.output.dense.weight.zero_()
+    cache = QueryCache(tmp_path / "blind")
+    return [
+        open_engine(name, backbone, layer=0, positions="cls", cache=cache)
+        for name in ("cached", "full")
+    ]
+
+
+def test_an_inseparable_memory_is_found_out_after_100_steps(blind_engines, texts, corpus):
+    for engine in blind_engines:
+        batch, memory = batch_of(engine, texts), memory_of(engine, corpus)
+        editor = editor_of(
+            optimizer=OptimizerSettings(max_steps=2000),
+            memory=MemorySettings(weight=1e4),
+            stop=StopSettings(),
+        )
+        efforts = editor.edit(engine, batch, memory).efforts
+        assert [(effort.steps, effort.separable) for effort in efforts] == [(100, False)] * 2
+
+
+def test_with_every_step_asked_for_it_is_only_reported(blind_engines, texts, corpus):
+    engine = blind_engines[0]
+    batch, memory = batch_of(engine, texts), memory_of(engine, corpus)
+    editor = editor_of(
+        optimizer=OptimizerSettings(max_steps=110), memory=MemorySettings(weight=1e4)
+    )
+    efforts = editor.edit(engine, batch, memory).efforts
+    assert [(effort.steps, effort.separable) for effort in efforts] == [(110, False)] * 2
+
+
+def test_edits_that_can_be_told_from_the_memory_are_separable(engines, texts, corpus):
+    engine = engines[0]
+    batch, memory = batch_of(engine, texts), memory_of(engine, corpus)
+    editor = editor_of(
+        optimizer=OptimizerSettings(max_steps=120), memory=MemorySettings(weight=5.0)
+    )
+    assert all(effort.separable for effort in editor.edit(engine, batch, memory).efforts)

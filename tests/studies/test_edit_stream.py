@@ -67,10 +67,10 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
     assert "$NOWHERE/xnli" in problems[0].found
 
 
-def test_a_block_is_one_stream():
-    params = resolved(streams={"count": 3, "edits": 7})
-    assert OBJECTIVE.blocks(params) == ((0,), (1,), (2,))
-    assert OBJECTIVE.units(params, (1,)) == 7
+def test_a_block_is_some_streams_side_by_side():
+    params = resolved(streams={"count": 5, "edits": 7, "side_by_side": 2})
+    assert OBJECTIVE.blocks(params) == ((0, 1), (2, 3), (4,))
+    assert OBJECTIVE.units(params, (2, 3)) == 14
 
 
 def test_before_the_base_model_is_there_nothing_has_an_identity(tmp_path):
@@ -92,7 +92,7 @@ def test_more_streams_leave_the_identity_alone_and_other_edits_do_not(cache):
         "streams.seed",
         "streams.batch",
         "dataset.seed",
-        "dataset.evaluation_examples",
+        "dataset.evaluation_sample",
         "backbone.max_tokens",
     ],
 )

@@ -7,16 +7,22 @@ import json
 import pytest
 
 from orchestrator.results import StudyResults, TrialResult
-from studies.analysis.tables import headline_metrics, render_table, table_cells, terminal_table
+from studies.analysis.tables import (
+    cautions,
+    headline_metrics,
+    render_table,
+    table_cells,
+    terminal_table,
+)
 
 CLG = "cross_lingual_generality"
 
 
-def trial(number, values, *, baseline=False, state="complete", params=None):
+def trial(number, values, *, baseline=False, state="complete", params=None, label=None):
     streams = {i: {name: (v, 4) for name, v in s.items()} for i, s in enumerate(values)}
     return TrialResult(
         number=number,
-        label=f"label_{number}",
+        label=label or f"languages={number}",
         baseline=baseline,
         state=state,
         params={"pairing.languages": number} if params is None else params,
@@ -47,6 +53,20 @@ def test_levels_have_half_their_interval_and_gains_are_paired():
         ["0", "0", "60.0 ± 10.0", "–", "100.0 ± 0.0", "baseline"],
         ["2", "2", "80.0 ± 20.0", "75.0 ± 25.0", "–", "+20.0 [+10.0, +30.0]"],
     ]
+
+
+def test_an_ablation_goes_by_its_name():
+    named = study(trial(0, [{CLG: 0.5}], baseline=True), trial(1, [{CLG: 0.5}], label="no-memory"))
+    assert [row[0] for row in table_cells(named, named.rows())[1]] == ["0", "1 no-memory"]
+
+
+def test_edits_that_no_neuron_can_tell_from_the_memory_are_pointed_at():
+    values = [{CLG: 0.5, "separable": 1.0}, {CLG: 0.5, "separable": 0.5}]
+    blind = study(trial(0, [{CLG: 0.5, "separable": 1.0}]), trial(3, values, label="layer-0"))
+    (caution,) = cautions(blind)
+    assert caution.startswith("Trial 3 (layer-0): 25 % of its edits could not be told")
+    assert caution in render_table(blind, "md")
+    assert cautions(RESULTS) == []
 
 
 def test_only_metrics_that_some_trial_has_are_shown():

@@ -1,0 +1,244 @@
+"""The plain full model: slow, and the oracle of every faster way."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpn.backbones import Backbone, Positions
+from mpn.edits import Text
+from mpn.engines.dropout import DropoutSettings, kept_shares
+from mpn.patches import Patches
+
+_TEXTS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class FullRows:
+    """Texts, and what their model has beside its weights.
+
+    Attributes:
+        texts: ``[n_edits][n]``.
+        absorbed: Patches that are part of the model, each with a leading dimension of
+            ``n_edits`` or 1.
+        dropout_seeds: One for each edit: the model runs with dropout; none: without.
+        dropout_rate: In all its dropouts; None: each has its own.
+        shares: One for each edit: what the FFN's inputs are multiplied with, for the neurons and
+            the residual; none: 1.
+    """
+
+    texts: tuple[tuple[Text, ...], ...]
+    absorbed: tuple[Patches, ...] = ()
+    dropout_seeds: tuple[int, ...] = ()
+    dropout_rate: float | None = None
+    shares: tuple[Tensor, ...] = ()
+
+
+class FullEngine:
+    """Runs the whole model for every row, with hooks that add the neurons."""
+
+    def __init__(self, backbone: Backbone, *, layer: int, positions: Positions = "all") -> None:
+        """Open a site.
+
+        Args:
+            backbone: The frozen model.
+            layer: Index of the layer whose FFN is patched.
+            positions: Where neurons act: at every position, or at [CLS] only.
+        """
+        self.backbone = backbone
+        self.layer = layer
+        self._positions = positions
+        self._last: tuple[FullRows, Tensor] | None = None  # rows under dropout, their queries
+
+    def load(self, texts: Sequence[Text]) -> FullRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        return FullRows((tuple(texts),))
+
+    def regroup(self, rows: FullRows, n_edits: int) -> FullRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        flat = [text for own in rows.texts for text in own]
+        n = len(flat) // n_edits
+        return FullRows(tuple(tuple(flat[i * n : (i + 1) * n]) for i in range(n_edits)))
+
+    def take(self, rows: FullRows, columns: Tensor, edits: Tensor) -> FullRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        picked = tuple(
+            tuple(rows.texts[edit][column] for column in chosen)
+            for edit, chosen in zip(edits.tolist(), columns.tolist(), strict=True)
+        )
+        absorbed = tuple(
+            p if len(p.keys) == 1 else p.take(edits.to(p.keys.device)) for p in rows.absorbed
+        )
+        return FullRows(picked, absorbed)
+
+    def views(
+        self, rows: FullRows, dropout: DropoutSettings, generators: Sequence[torch.Generator]
+    ) -> FullRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        rate = dropout.rate_on(self.backbone)
+        texts = tuple(own * dropout.views for own in rows.texts)
+        if dropout.on == "query":
+            pairs = zip(texts, generators, strict=True)
+            return replace(rows, texts=texts, shares=tuple(self._shares(*p, rate) for p in pairs))
+        seeds = tuple(int(torch.randint(2**62, (), generator=g)) for g in generators)
+        return replace(rows, texts=texts, dropout_seeds=seeds, dropout_rate=dropout.rate)
+
+    def _shares(self, texts: Sequence[Text], generator: torch.Generator, rate: float) -> Tensor:
+        """Return what queries under dropout are multiplied with, ``[n, n_positions, d_model]``."""
+        mask = self.backbone.tokenize(texts)["attention_mask"].bool()
+        if self.layer == self.backbone.n_layers - 1:
+            mask[:, 1:] = False  # where nothing reads them
+        d_model = self.backbone.d_model
+        shares = torch.ones(*mask.shape, d_model, dtype=self.backbone.dtype, device=mask.device)
+        shares[mask] = kept_shares((int(mask.sum()), d_model), rate, generator, shares)
+        return shares
+
+    def queries(self, rows: FullRows) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        if self._last is not None and self._last[0] is rows:
+            return self._last[1]
+        groups = []
+        with torch.no_grad(), watched(self.backbone, self.layer) as seen:
+            for edit in range(len(rows.texts)):
+                self._logits(rows, edit)
+                queries = seen.pop()
+                groups.append((queries * rows.shares[edit] if rows.shares else queries)[:, 0])
+        return torch.stack(groups)
+
+    def token_queries(self, texts: Sequence[Text], positions: Positions) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        found = []
+        with torch.no_grad(), watched(self.backbone, self.layer) as seen:
+            for text in texts:
+                self.backbone.model(**self.backbone.tokenize([text]))
+                found.append(seen.pop()[0])
+        is_last = self.layer == self.backbone.n_layers - 1
+        if is_last or "cls" in (positions, self._positions):
+            found = [queries[:1] for queries in found]
+        return torch.cat(found)
+
+    def logits(self, rows: FullRows, patches: Patches | None = None) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        new = () if patches is None else (patches,)
+        n_edits = max([len(rows.texts), *(len(p.keys) for p in (*rows.absorbed, *new))])
+        groups, queries = [], []
+        for edit in range(n_edits):
+            old, own = (
+                [p[edit if len(p.keys) > 1 else 0] for p in sets] for sets in (rows.absorbed, new)
+            )
+            shares = rows.shares[edit] if rows.shares else None
+            with attached(
+                self.backbone, self.layer, own, self._positions, absorbed=old, shares=shares
+            ) as seen:
+                groups.append(self._logits(rows, edit if len(rows.texts) > 1 else 0))
+                queries.append(seen.pop()[:, 0])
+        self._last = (rows, torch.stack(queries)) if rows.dropout_seeds else None
+        return torch.stack(groups)
+
+    @torch.no_grad()
+    def predictions(self, rows: FullRows, patches: Patches | None = None) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        n = len(rows.texts[0])
+        parts = []
+        for start in range(0, n, _TEXTS_AT_ONCE):
+            texts = tuple(own[start : start + _TEXTS_AT_ONCE] for own in rows.texts)
+            parts.append(self.logits(replace(rows, texts=texts), patches).argmax(-1))
+        return torch.cat(parts, 1).cpu()
+
+    def absorb(self, rows: FullRows, patches: Patches) -> FullRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        return replace(rows, absorbed=(*rows.absorbed, patches))
+
+    def _logits(self, rows: FullRows, edit: int) -> Tensor:
+        """Run the model as it is on the texts of one edit."""
+        inputs = self.backbone.tokenize(rows.texts[edit])
+        if not rows.dropout_seeds:
+            return _logits_of(self.backbone, inputs)
+        device = self.backbone.device
+        # The model's dropout draws from torch's global generator, which is left as it was.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(rows.dropout_seeds[edit])  # noqa: TID251
+            with _dropping_out(self.backbone, rows.dropout_rate):
+                return _logits_of(self.backbone, inputs)
+
+
+def _logits_of(backbone: Backbone, inputs: dict[str, Tensor]) -> Tensor:
+    logits: Tensor = backbone.model(**inputs).logits
+    return logits
+
+
+@contextmanager
+def _dropping_out(backbone: Backbone, rate: float | None) -> Iterator[None]:
+    """Within the context, the model's dropouts are active, at their own rates or at one."""
+    modules = [m for m in backbone.model.modules() if isinstance(m, torch.nn.Dropout)]
+    own = [module.p for module in modules]
+    backbone.model.train()
+    try:
+        for module in modules:
+            module.p = module.p if rate is None else rate
+        yield
+    finally:
+        for module, p in zip(modules, own, strict=True):
+            module.p = p
+        backbone.model.eval()
+
+
+@contextmanager
+def attached(
+    backbone: Backbone,
+    layer: int,
+    patches: Sequence[Patches],
+    positions: Positions = "all",
+    *,
+    absorbed: Sequence[Patches] = (),
+    shares: Tensor | None = None,
+) -> Iterator[list[Tensor]]:
+    """Within the context, the model answers as patched; its weights are never written.
+
+    Args:
+        backbone: The model.
+        layer: Index of the patched layer.
+        patches: Sets of neurons without a leading dimension, all of which act.
+        positions: Where they act.
+        absorbed: Sets of neurons that are part of the FFN already.
+        shares: What the FFN's inputs are multiplied with, for the patches and the residual but
+            not for the FFN itself, ``[n, n_positions, d_model]``; None: 1.
+
+    Yields:
+        The FFN's inputs of the forward passes; the hooks are gone after the context, whatever
+        happened in it.
+    """
+    with watched(backbone, layer) as seen:
+
+        def add_neurons(module: Any, inputs: Any, output: Tensor) -> Tensor:
+            queries = seen[-1]
+            noisy = queries if shares is None else queries * shares
+            output = output + (noisy - queries)
+            for one, read in [*((p, queries) for p in absorbed), *((p, noisy) for p in patches)]:
+                added = one.contribution(read, backbone.activation)
+                if positions == "cls":
+                    added = torch.cat([added[:, :1], torch.zeros_like(added[:, 1:])], 1)
+                output = output + added
+            return output
+
+        hook = backbone.layer(layer).output.dense.register_forward_hook(add_neurons)
+        try:
+            yield seen
+        finally:
+            hook.remove()
+
+
+@contextmanager
+def watched(backbone: Backbone, layer: int) -> Iterator[list[Tensor]]:
+    """Collect the FFN's inputs of every forward pass within the context."""
+    seen: list[Tensor] = []
+    hook = backbone.layer(layer).intermediate.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0])
+    )
+    try:
+        yield seen
+    finally:
+        hook.remove()

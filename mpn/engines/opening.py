@@ -1,0 +1,38 @@
+"""Opens a patch site in the way asked for."""
+
+from typing import Any, Literal
+
+from mpn.backbones import Backbone, Positions
+from mpn.engines.full import FullEngine
+from mpn.engines.last_layer import LastLayerEngine
+from mpn.engines.suffix import SuffixEngine
+from mpn.queries import QueryCache
+
+EngineName = Literal["cached", "full"]
+
+
+def open_engine(
+    name: EngineName,
+    backbone: Backbone,
+    *,
+    layer: int,
+    positions: Positions = "all",
+    cache: QueryCache,
+) -> Any:
+    """Return an engine at a site.
+
+    Args:
+        name: ``cached``: runs only what a patch can change, or ``full``, the oracle.
+        backbone: The frozen model.
+        layer: Index of the layer whose FFN is patched.
+        positions: Where neurons act. At the last layer both are the same function of the logits.
+        cache: Where FFN inputs are kept.
+
+    Returns:
+        An :class:`mpn.engines.protocol.Engine`.
+    """
+    if name == "full":
+        return FullEngine(backbone, layer=layer, positions=positions)
+    if layer == backbone.n_layers - 1:
+        return LastLayerEngine(backbone, cache)
+    return SuffixEngine(backbone, layer=layer, positions=positions, cache=cache)

@@ -1,0 +1,186 @@
+"""A layer below the last: the prefix never runs again, only what stands above the patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mpn.backbones import Backbone, Positions
+from mpn.edits import Text
+from mpn.engines.dropout import DropoutSettings, dropped
+from mpn.patches import Patches
+from mpn.queries import QueryCache
+from mpn.warm import Warm
+
+_TOKENS_AT_ONCE = {"cpu": 2**12, "cuda": 2**17}
+_WARM_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Where the states of some texts stand among packed tokens.
+
+    Attributes:
+        queries: FFN inputs of all tokens, ``[n_tokens, d_model]``.
+        states: The frozen FFN's outputs plus its inputs, ``[n_tokens, d_model]``.
+        starts: First token of each row, int64 on the CPU, ``[n_edits or 1, n]``.
+        lengths: Tokens of each row, of the same shape.
+        absorbed: Patches that are part of the model, ``[n_edits or 1]``.
+    """
+
+    queries: Tensor
+    states: Tensor
+    starts: Tensor
+    lengths: Tensor
+    absorbed: Patches | None = None
+
+
+class SuffixEngine:
+    """See :class:`mpn.engines.protocol.Engine`."""
+
+    def __init__(
+        self, backbone: Backbone, *, layer: int, positions: Positions, cache: QueryCache
+    ) -> None:
+        """Open a site.
+
+        Args:
+            backbone: The frozen model.
+            layer: Index of a layer below the last.
+            positions: Where neurons act: at every position, or at [CLS] only.
+            cache: Where FFN inputs are kept.
+        """
+        self.backbone = backbone
+        self.layer = layer
+        self._positions = positions
+        self._cache = cache
+        self._warm: Warm[TokenRows] = Warm(
+            _WARM_GIB, lambda rows: rows.queries.nbytes + rows.states.nbytes
+        )
+
+    def load(self, texts: Sequence[Text]) -> TokenRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        return self._warm.get(tuple(texts), lambda: self._load(texts))
+
+    def regroup(self, rows: TokenRows, n_edits: int) -> TokenRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        starts, lengths = (t.reshape(n_edits, -1) for t in (rows.starts, rows.lengths))
+        return replace(rows, starts=starts, lengths=lengths)
+
+    def take(self, rows: TokenRows, columns: Tensor, edits: Tensor) -> TokenRows:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        index = (edits[:, None], columns)
+        absorbed = rows.absorbed
+        if absorbed is not None and len(absorbed.keys) > 1:
+            absorbed = absorbed.take(edits.to(self.backbone.device))
+        return replace(
+            rows, starts=rows.starts[index], lengths=rows.lengths[index], absorbed=absorbed
+        )
+
+    def views(
+        self, rows: TokenRows, dropout: DropoutSettings, generators: Sequence[torch.Generator]
+    ) -> TokenRows:
+        """See :class:`mpn.engines.protocol.Engine`; absorbed neurons are taken into the states."""
+        lengths = rows.lengths.repeat(1, dropout.views)
+        starts = rows.starts.repeat(1, dropout.views)
+        queries, states = [], []
+        for edit, pair in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
+            index = torch.cat([torch.arange(s, s + n) for s, n in zip(*pair, strict=True)])
+            index = index.to(rows.queries.device)
+            own = rows.queries[index]
+            queries.append(own)
+            states.append(rows.states[index])
+            if rows.absorbed is not None:
+                absorbed = rows.absorbed[edit if len(rows.absorbed.keys) > 1 else 0]
+                added = absorbed.contribution(own, self.backbone.activation)
+                if self._positions == "cls":
+                    added[~torch.isin(index, starts[edit].to(index.device))] = 0
+                states[-1] = states[-1] + added
+        noisy = torch.cat(dropped(queries, dropout, generators, self.backbone))
+        carried = torch.cat(states) + (noisy - torch.cat(queries))
+        ends = lengths.flatten().cumsum(0).reshape(lengths.shape)
+        return TokenRows(noisy, carried, ends - lengths, lengths)
+
+    def queries(self, rows: TokenRows) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        return rows.queries[rows.starts.to(rows.queries.device, non_blocking=True)]
+
+    def token_queries(self, texts: Sequence[Text], positions: Positions) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        kept: Positions = "cls" if "cls" in (positions, self._positions) else "all"
+        return self._cache.packed(self.backbone, texts, self.layer, kept).queries
+
+    def logits(self, rows: TokenRows, patches: Patches | None = None) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`."""
+        index = self._tokens(rows)
+        queries, states = rows.queries[index], rows.states[index]
+        for added in (rows.absorbed, patches):
+            if added is not None:
+                states = self._patched(queries, states, added)
+        n_edits, n, width = states.shape[:3]
+        lengths = rows.lengths.to(queries.device, non_blocking=True)
+        mask = torch.arange(width, device=queries.device) < lengths[..., None]
+        logits = self.backbone.suffix(
+            states.flatten(0, 1), mask.expand(n_edits, n, width).flatten(0, 1), self.layer
+        )
+        return logits.reshape(n_edits, n, -1)
+
+    @torch.no_grad()
+    def predictions(self, rows: TokenRows, patches: Patches | None = None) -> Tensor:
+        """See :class:`mpn.engines.protocol.Engine`; rows of like length run together."""
+        sets = [p for p in (rows.absorbed, patches) if p is not None]
+        n_edits = max([len(rows.starts), *(len(p.keys) for p in sets)])
+        lengths = rows.lengths.amax(0)
+        order = lengths.argsort(stable=True)
+        budget = max(1, _TOKENS_AT_ONCE[self.backbone.device.type] // n_edits)
+        found = []
+        for part in _parts(lengths[order].tolist(), budget):
+            columns = order[part]
+            piece = replace(rows, starts=rows.starts[:, columns], lengths=rows.lengths[:, columns])
+            found.append(self.logits(piece, patches).argmax(-1))
+        return torch.cat(found, 1).cpu()[:, order.argsort()]
+
+    def absorb(self, rows: TokenRows, patches: Patches) -> TokenRows:
+        """See :class:`mpn.engines.protocol.Engine`; beside the suffix, old neurons cost little."""
+        old = rows.absorbed
+        if old is None:
+            return replace(rows, absorbed=patches)
+        n_edits = max(len(old.keys), len(patches.keys))
+        both = [
+            p.take(torch.zeros(n_edits, dtype=torch.int64)) if len(p.keys) < n_edits else p
+            for p in (old, patches)
+        ]
+        return replace(rows, absorbed=Patches.concatenate(both))
+
+    @torch.no_grad()
+    def _load(self, texts: Sequence[Text]) -> TokenRows:
+        packed = self._cache.packed(self.backbone, texts, self.layer)
+        states = self.backbone.ffn(packed.queries, self.layer) + packed.queries
+        return TokenRows(packed.queries, states, packed.starts[None], packed.lengths[None])
+
+    def _tokens(self, rows: TokenRows) -> Tensor:
+        """Return where the tokens of each row stand, padded with its last, ``[..., width]``."""
+        width = int(rows.lengths.max())
+        offsets = torch.arange(width).minimum(rows.lengths[..., None] - 1)
+        index = rows.starts[..., None] + offsets
+        return index.to(rows.queries.device, non_blocking=True)
+
+    def _patched(self, queries: Tensor, states: Tensor, patches: Patches) -> Tensor:
+        """Add the patches' contributions, ``[n_edits, n, width, d_model]``."""
+        acting = queries.shape[2] if self._positions == "all" else 1
+        added = patches.contribution(queries[:, :, :acting].flatten(1, 2), self.backbone.activation)
+        added = added.reshape(len(added), -1, acting, added.shape[-1])
+        if acting == queries.shape[2]:
+            return states + added
+        rest = states[:, :, acting:].expand(max(len(states), len(added)), -1, -1, -1)
+        return torch.cat([states[:, :, :acting] + added, rest], 2)
+
+
+def _parts(lengths: Sequence[int], budget: int) -> list[slice]:
+    """Cut ascending lengths into runs whose padded tokens fit a budget, or of one row."""
+    parts, first = [], 0
+    for i, length in enumerate(lengths):
+        if i > first and (i + 1 - first) * length > budget:
+            parts.append(slice(first, i))
+            first = i
+    return [*parts, slice(first, len(lengths))]
