@@ -74,6 +74,7 @@ class Workbench:
         self._n_evaluation = n_all if evaluation_examples == "all" else evaluation_examples
         self._n_sample = min(evaluation_sample, self._n_evaluation)
         self._cache = cache
+        self._remembered: dict[int, Panel] = {}
         self._engines: dict[tuple[int, Positions, EngineName], Any] = {}
 
     def engine(self, layer: int | Literal["last"], positions: Positions, name: EngineName) -> Any:
@@ -116,17 +117,18 @@ class Workbench:
         chosen = [self.roles.evaluation[i] for i in order[:n_examples]]
         return Panel.of([(example, language) for example in chosen for language in self.languages])
 
-    @functools.cache  # noqa: B019
     def remembered(self, size: int) -> Panel:
         """Return up to ``size`` texts for the memory, of all languages, in random order.
 
         Where the corpus says what the model was trained on, only such texts are taken.
         """
-        pairs = [(e, language) for e in self.roles.memory for language in self.languages]
-        trained = [(e, language) for e, language in pairs if language in e.trained_languages]
-        pairs = trained or pairs
-        order = permutation(len(pairs), self._seed, "memory")
-        return Panel.of([pairs[i] for i in order[:size]])
+        if size not in self._remembered:
+            pairs = [(e, language) for e in self.roles.memory for language in self.languages]
+            trained = [(e, language) for e, language in pairs if language in e.trained_languages]
+            pairs = trained or pairs
+            order = permutation(len(pairs), self._seed, "memory")
+            self._remembered[size] = Panel.of([pairs[i] for i in order[:size]])
+        return self._remembered[size]
 
     def memory(self, engine: Engine[Any], settings: MemorySettings | None) -> MemoryBank:
         """Return the memory bank at an engine's site; an empty one without settings."""

@@ -1,4 +1,4 @@
-"""What a study file can say of an editor; the defaults are the reference's.
+"""What a study file can say of an editor; the defaults are the reference's, but for dropout.
 
 Source: Huang et al., Transformer-Patcher (ICLR 2023), the authors' code at 93ff458.
 """
@@ -67,7 +67,7 @@ class StopSettings(Settings):
 
 
 class TransformerPatcherSettings(Settings):
-    """How neurons are made; the defaults are the reference's.
+    """How neurons are made; the defaults are the reference's, but for where dropout falls.
 
     Attributes:
         name: The editor's name.

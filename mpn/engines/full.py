@@ -214,9 +214,10 @@ def attached(
     with watched(backbone, layer) as seen:
 
         def add_neurons(module: Any, inputs: Any, output: Tensor) -> Tensor:
-            queries = seen[-1]
-            noisy = queries if shares is None else queries * shares
-            output = output + (noisy - queries)
+            queries = noisy = seen[-1]
+            if shares is not None:
+                noisy = queries * shares
+                output = output + (noisy - queries)
             for one, read in [*((p, queries) for p in absorbed), *((p, noisy) for p in patches)]:
                 added = one.contribution(read, backbone.activation)
                 if positions == "cls":

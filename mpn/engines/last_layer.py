@@ -113,10 +113,7 @@ class LastLayerEngine:
         """See :class:`mpn.engines.protocol.Engine`."""
         dense, variances = rows.dense, rows.variances
         if patches is not None:
-            values = _centred(patches.values)
-            fired = self.backbone.activation(
-                products(rows.queries, patches.keys) + patches.biases[:, None]
-            )
+            values, fired = _centred(patches.values), self._fired(rows, patches)
             dense = dense + fired @ (values @ self._map.T)
             spread = 2 * products(rows.states, values) + fired @ (values @ values.mT)
             variances = variances + (fired * spread).sum(-1) / values.shape[-1]
@@ -138,13 +135,16 @@ class LastLayerEngine:
     @torch.no_grad()
     def absorb(self, rows: ClsRows, patches: Patches) -> ClsRows:
         """See :class:`mpn.engines.protocol.Engine`."""
-        values = _centred(patches.values)
-        fired = self.backbone.activation(
-            products(rows.queries, patches.keys) + patches.biases[:, None]
-        )
+        values, fired = _centred(patches.values), self._fired(rows, patches)
         states = rows.states + fired @ values
         dense = rows.dense + fired @ (values @ self._map.T)
         return ClsRows(rows.queries, states, dense, _mean_square(states))
+
+    def _fired(self, rows: ClsRows, patches: Patches) -> Tensor:
+        """Return what each neuron's value is multiplied with, ``[n_edits, n, n_patch]``."""
+        return self.backbone.activation(
+            products(rows.queries, patches.keys) + patches.biases[:, None]
+        )
 
     @torch.no_grad()
     def _load(self, texts: Sequence[Text]) -> ClsRows:

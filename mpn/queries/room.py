@@ -39,7 +39,7 @@ def reserve(folder: Path, address: str, *, n_bytes: int, limit: int, what: str) 
         raise MpnInputError(
             str(folder),
             f"{what} need {_gib(n_bytes)}, and the cache may have {_gib(limit)}",
-            "raise `resources.cache_gib`, use fewer texts, or store bfloat16",
+            "raise `resources.cache_gib`, use fewer texts, or write `query_storage: float16`",
         )
     path = folder / f"{address}{PARTIAL}"
     with FileLock(folder / f"room{LOCK}"):
@@ -83,7 +83,7 @@ def disk_error(folder: Path, what: str, n_bytes: int) -> MpnInputError:
         f"{what} need {_gib(n_bytes)}, and this disk has {_gib(free)} free, of which "
         f"{_gib(_RESERVE)} stay in reserve",
         "free space on it (what is written so far is continued), keep the cache on another disk, "
-        "use fewer texts, or store bfloat16",
+        "use fewer texts, or write `query_storage: float16`",
     )
 
 

@@ -1,6 +1,7 @@
 """Edit streams: runs of edits on one model, several streams side by side."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import torch
@@ -91,7 +92,7 @@ class EditStreams(Generic[RowsT]):
         engine, n = self._engine, len(self._places)
         for first in range(state.done, n, batch_size):
             chosen = torch.arange(first, min(first + batch_size, n))
-            rows = self._engine.take(self._rows, self._all_columns(len(chosen)), chosen)
+            rows = engine.take(self._rows, self._all_columns(len(chosen)), chosen)
             outcome = self._editor.edit(engine, self._batch(rows, chosen), self._memory)
             values = self._measuring.edits(
                 "single",
@@ -101,8 +102,7 @@ class EditStreams(Generic[RowsT]):
                 outcome.efforts,
             )
             done = first + len(chosen)
-            state = StreamsState(done, state.patches, state.edited)
-            yield StreamProgress(done, values, state)
+            yield StreamProgress(done, values, replace(state, done=done))
 
     def _run_sequential(self, state: StreamsState) -> Iterator[StreamProgress]:
         engine, n_streams = self._engine, len(self._data)

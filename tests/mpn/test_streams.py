@@ -1,5 +1,8 @@
 """Streams: what they measure, and that they go on from any state to the same values."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from tiny_models import save_tiny_model
@@ -258,3 +261,22 @@ def test_streams_of_no_edits_are_refused(bench):
     empty = bench.stream_data(engine, 0, 0, PairingSettings(), seed=0)
     with pytest.raises(MpnInputError, match="a stream of no edits"):
         EditStreams(engine, TransformerPatcher(EDITOR, PairingSettings()), None, [empty], seed=0)
+
+
+def test_a_workbench_that_is_let_go_gives_its_model_back(tokenizer, corpus, tmp_path):
+    """A worker that goes on to another model must not keep the old one."""
+    backbone = Backbone(save_tiny_model("bert", tmp_path / "model", tokenizer))
+    bench = Workbench(
+        backbone,
+        corpus,
+        source_language="en",
+        seed=0,
+        neighbours=1,
+        cache=QueryCache(tmp_path / "queries"),
+    )
+    data = data_of(bench)
+    bench.memory(bench.engine("last", "all", "cached"), EDITOR.memory)
+    model = weakref.ref(backbone.model)
+    del backbone, bench, data
+    gc.collect()
+    assert model() is None
