@@ -4,18 +4,16 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from pydantic import PositiveInt
 
 from mpn.data.corpus import Corpus
 from mpn.data.mini.recipe import base_model_path
-from mpn.errors import MpnInputError
 from mpn.fingerprints import model_fingerprint
+from mpn.pretrained import check_pinned, fetch, find
 from mpn.settings import Settings
 
 BUILT_HERE = ("mini", "scratch")
-_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
+_CHOICES = f"{', '.join(BUILT_HERE)}, a model folder, or a name on the hub"
 Progress = Callable[[str, int, int], None]
 
 
@@ -26,13 +24,31 @@ class BackboneSettings(Settings):
         name: ``mini``, the embedded base model; ``scratch``, a small untrained BERT with a
             tokenizer made from the corpus, for trying things out; a model folder; or a name on
             the Hugging Face hub.
-        revision: For the hub: a commit, so that the study stays the same.
+        revision: For the hub: a commit, so that the study stays the same; branches move.
         max_tokens: Longer inputs are truncated to this many word pieces.
+        labels: The model's label names in the order of its logits, where its configuration does
+            not name them as the data set does.
     """
 
     name: str = "mini"
     revision: str | None = None
     max_tokens: PositiveInt = 128
+    labels: list[str] | None = None
+
+
+def check_model(settings: BackboneSettings) -> None:
+    """Refuse what names neither a model made here, nor a folder, nor a commit on the hub.
+
+    Raises:
+        MpnInputError: Then.
+    """
+    if settings.name not in BUILT_HERE:
+        check_pinned(
+            settings.name,
+            settings.revision,
+            places=("backbone.name", "backbone.revision"),
+            choices=_CHOICES,
+        )
 
 
 def find_model(settings: BackboneSettings, corpus_digest: str, cache: Path) -> Path | None:
@@ -47,13 +63,8 @@ def find_model(settings: BackboneSettings, corpus_digest: str, cache: Path) -> P
         path = base_model_path(cache / "models")
     elif settings.name == "scratch":
         path = _scratch_path(cache, corpus_digest)
-    elif Path(settings.name).is_dir():
-        path = Path(settings.name)
     else:
-        try:
-            return _snapshot(settings, local_files_only=True)
-        except (LocalEntryNotFoundError, OSError):
-            return None
+        return find(settings.name, settings.revision)
     return path if path.is_dir() else None
 
 
@@ -77,16 +88,8 @@ def build_model(
         return ensure_base_model(cache / "models", progress=progress)
     if settings.name == "scratch":
         return ensure_scratch_model(_scratch_path(cache, corpus_digest), corpus)
-    try:
-        progress("download", 0, 1)
-        return _snapshot(settings, local_files_only=False)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise MpnInputError(
-            "backbone.name",
-            f"{settings.name!r} is no folder, and cannot be had from the hub "
-            f"({str(error).splitlines()[0]})",
-            f"give {', '.join(BUILT_HERE)}, a model folder, or a name on the hub",
-        ) from error
+    progress("download", 0, 1)
+    return fetch(settings.name, settings.revision, place="backbone.name", choices=_CHOICES)
 
 
 def fingerprint(directory: Path) -> str:
@@ -106,14 +109,3 @@ def _fingerprint(directory: Path, stamps: tuple[tuple[str, int, int], ...]) -> s
 
 def _scratch_path(cache: Path, corpus_digest: str) -> Path:
     return cache / "models" / f"scratch-{corpus_digest[:12]}"
-
-
-def _snapshot(settings: BackboneSettings, *, local_files_only: bool) -> Path:
-    return Path(
-        snapshot_download(
-            settings.name,
-            revision=settings.revision,
-            allow_patterns=_FILES,
-            local_files_only=local_files_only,
-        )
-    )

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from mpn.backbones import Backbone, Positions
 from mpn.data.corpus import Corpus
+from mpn.data.labels import label_key
+from mpn.data.settings import EditChoice
 from mpn.data.splits import Roles, choose_edits, deal_stream, permutation, split_roles
 from mpn.editors.settings import MemorySettings
 from mpn.edits import ParallelEdit, ParallelExample
@@ -40,22 +42,24 @@ class Workbench:
         evaluation_examples: int | Literal["all"] = "all",
         evaluation_sample: int = 48,
         neighbours: int,
+        edits: EditChoice = "mistakes",
         cache: QueryCache,
     ) -> None:
         """Split the corpus.
 
         Args:
             backbone: The model.
-            corpus: The corpus; its labels are the model's, in any order.
+            corpus: The corpus; its labels are some of the model's, in any order and spelling.
             source_language: Language of the edit requests.
             seed: Of the data.
             evaluation_examples: Examples that locality is measured on, in every language.
             evaluation_sample: How many of them, at layers below the last.
             neighbours: Examples near each edit that near locality is measured on.
+            edits: Which examples are edited.
             cache: Keeps FFN inputs.
 
         Raises:
-            MpnInputError: If the corpus has no such language, or other labels than the model.
+            MpnInputError: If the corpus has no such language, or a label that the model lacks.
         """
         if source_language not in corpus.languages:
             raise MpnInputError(
@@ -68,7 +72,11 @@ class Workbench:
             source_language,
             *sorted(set(corpus.languages) - {source_language}),
         )
-        self.roles: Roles = split_roles(_with_model_labels(corpus, backbone), seed=seed)
+        numbers = _model_labels(corpus, backbone)
+        numbered = corpus.relabelled(backbone.labels, numbers)
+        self.roles: Roles = split_roles(numbered, seed=seed)
+        self._labels = sorted(numbers)
+        self._choice: EditChoice = edits
         self._seed, self._n_neighbours = seed, neighbours
         n_all = len(self.roles.evaluation)
         self._n_evaluation = n_all if evaluation_examples == "all" else evaluation_examples
@@ -95,12 +103,19 @@ class Workbench:
 
     @functools.cached_property
     def edits(self) -> tuple[ParallelEdit, ...]:
-        """All edits that streams are dealt from: mistakes of the base model."""
+        """All edits that streams are dealt from."""
         source = self.languages[0]
         texts = [example.texts[source] for example in self.roles.edit]
         engine = self.engine("last", "all", "cached")
         predictions = engine.predictions(engine.load(texts))[0].tolist()
-        return choose_edits(self.roles.edit, predictions, source_language=source, seed=self._seed)
+        return choose_edits(
+            self.roles.edit,
+            predictions,
+            source_language=source,
+            seed=self._seed,
+            choice=self._choice,
+            labels=self._labels,
+        )
 
     @functools.cached_property
     def evaluation(self) -> Panel:
@@ -153,12 +168,11 @@ class Workbench:
         """Return what one stream edits and measures on.
 
         Raises:
-            MpnInputError: If there are too few mistakes to edit, or the pairing asks for
+            MpnInputError: If there are too few examples to edit, or the pairing asks for
                 languages that are not there.
         """
-        is_last = engine.layer == self.backbone.n_layers - 1
-        evaluation = self.evaluation if is_last else self.evaluation_sample
-        edits = deal_stream(self.edits, stream=stream, n_edits=n_edits)
+        evaluation = self.evaluation_at(engine)
+        edits = deal_stream(self.edits, stream=stream, n_edits=n_edits, choice=self._choice)
         drawn_from = pairing.drawn_from(self.languages[1:], seed=seed, stream=stream)
         return StreamData(
             stream,
@@ -173,6 +187,11 @@ class Workbench:
             evaluation,
             self.remembered(len(evaluation.texts)),
         )
+
+    def evaluation_at(self, engine: Engine[Any]) -> Panel:
+        """Return unrelated texts to measure on: all, but for sites where each costs a lot."""
+        is_cheap = self.backbone.reads_cls_only(engine.layer)
+        return self.evaluation if is_cheap else self.evaluation_sample
 
     def _neighbours(self, edits: Sequence[ParallelEdit]) -> tuple[tuple[ParallelExample, ...], ...]:
         """Choose, for each edit, examples near it that are neither edited nor remembered."""
@@ -191,18 +210,19 @@ class Workbench:
         return tuple(found)
 
 
-def _with_model_labels(corpus: Corpus, backbone: Backbone) -> Corpus:
-    """Number the labels as the model does, whatever their case.
+def _model_labels(corpus: Corpus, backbone: Backbone) -> list[int]:
+    """Return the model's number of each label of the corpus, however both spell it.
 
     Raises:
-        MpnInputError: If the two have different labels.
+        MpnInputError: If the model lacks one.
     """
-    model_labels = [label.lower() for label in backbone.labels]
-    if sorted(model_labels) != sorted(label.lower() for label in corpus.labels):
+    numbers = {label_key(label): number for number, label in enumerate(backbone.labels)}
+    if any(label_key(label) not in numbers for label in corpus.labels):
         raise MpnInputError(
             f"{backbone.directory}",
-            f"the model's labels are {', '.join(backbone.labels)}",
-            f"those of {corpus.name} are {', '.join(corpus.labels)}; edit id2label in config.json",
+            f"the model's labels are {', '.join(backbone.labels)}, those of {corpus.name} "
+            f"{', '.join(corpus.labels)}",
+            "name the model's labels in the order of its logits, as in backbone.labels: "
+            f"[{', '.join(corpus.labels)}]",
         )
-    order = [model_labels.index(label.lower()) for label in corpus.labels]
-    return corpus.relabelled(backbone.labels, order)
+    return [numbers[label_key(label)] for label in corpus.labels]

@@ -18,7 +18,8 @@ class DropoutSettings(Settings):
     """Train on several views of each row under dropout, as the reference does.
 
     Attributes:
-        on: ``query``: dropout on the FFN's input, which neurons read and the residual carries.
+        on: ``query``: dropout on the FFN's input, which neurons read and the residual carries,
+            but for pre-norm layers, where it is another.
             ``model``: the model's own, in every layer; runs the whole model at every step.
         views: Copies of each row, drawn anew at every step.
         rate: Dropout rate, in all its dropouts for ``model``. ``null`` is 0.4 for ``query``, which
@@ -40,7 +41,7 @@ class DropoutSettings(Settings):
             return self.rate
         if self.on == "query":
             return _QUERY_RATE
-        own = float(backbone.model.config.hidden_dropout_prob)
+        own = backbone.dropout_rate
         if own == 0:
             raise MpnInputError(
                 "editor.dropout.rate",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpn.backbones import Backbone, Positions
+from mpn.backbones.backbone import dropouts
 from mpn.edits import Text
 from mpn.engines.dropout import DropoutSettings, kept_shares
 from mpn.patches import Patches
@@ -89,7 +90,7 @@ class FullEngine:
     def _shares(self, texts: Sequence[Text], generator: torch.Generator, rate: float) -> Tensor:
         """Return what queries under dropout are multiplied with, ``[n, n_positions, d_model]``."""
         mask = self.backbone.tokenize(texts)["attention_mask"].bool()
-        if self.layer == self.backbone.n_layers - 1:
+        if self.backbone.reads_cls_only(self.layer):
             mask[:, 1:] = False  # where nothing reads them
         d_model = self.backbone.d_model
         shares = torch.ones(*mask.shape, d_model, dtype=self.backbone.dtype, device=mask.device)
@@ -115,8 +116,7 @@ class FullEngine:
             for text in texts:
                 self.backbone.model(**self.backbone.tokenize([text]))
                 found.append(seen.pop()[0])
-        is_last = self.layer == self.backbone.n_layers - 1
-        if is_last or "cls" in (positions, self._positions):
+        if self.backbone.reads_cls_only(self.layer) or "cls" in (positions, self._positions):
             found = [queries[:1] for queries in found]
         return torch.cat(found)
 
@@ -173,16 +173,16 @@ def _logits_of(backbone: Backbone, inputs: dict[str, Tensor]) -> Tensor:
 @contextmanager
 def _dropping_out(backbone: Backbone, rate: float | None) -> Iterator[None]:
     """Within the context, the model's dropouts are active, at their own rates or at one."""
-    modules = [m for m in backbone.model.modules() if isinstance(m, torch.nn.Dropout)]
-    own = [module.p for module in modules]
+    places = dropouts(backbone.model)
+    own = [getattr(*place) for place in places]
     backbone.model.train()
     try:
-        for module in modules:
-            module.p = module.p if rate is None else rate
+        for module, name in places if rate is not None else ():
+            setattr(module, name, rate)
         yield
     finally:
-        for module, p in zip(modules, own, strict=True):
-            module.p = p
+        for (module, name), before in zip(places, own, strict=True):
+            setattr(module, name, before)
         backbone.model.eval()
 
 
@@ -204,20 +204,21 @@ def attached(
         patches: Sets of neurons without a leading dimension, all of which act.
         positions: Where they act.
         absorbed: Sets of neurons that are part of the FFN already.
-        shares: What the FFN's inputs are multiplied with, for the patches and the residual but
-            not for the FFN itself, ``[n, n_positions, d_model]``; None: 1.
+        shares: What the queries are multiplied with, for the patches, and for the residual where
+            that is the queries, but not for the FFN itself, ``[n, n_positions, d_model]``; None: 1.
 
     Yields:
         The FFN's inputs of the forward passes; the hooks are gone after the context, whatever
         happened in it.
     """
+    site = backbone.site(layer)
     with watched(backbone, layer) as seen:
 
         def add_neurons(module: Any, inputs: Any, output: Tensor) -> Tensor:
             queries = noisy = seen[-1]
             if shares is not None:
                 noisy = queries * shares
-                output = output + (noisy - queries)
+                output = output + backbone.carried(noisy - queries, layer)
             for one, read in [*((p, queries) for p in absorbed), *((p, noisy) for p in patches)]:
                 added = one.contribution(read, backbone.activation)
                 if positions == "cls":
@@ -225,7 +226,7 @@ def attached(
                 output = output + added
             return output
 
-        hook = backbone.layer(layer).output.dense.register_forward_hook(add_neurons)
+        hook = site.down.register_forward_hook(add_neurons)
         try:
             yield seen
         finally:
@@ -234,9 +235,9 @@ def attached(
 
 @contextmanager
 def watched(backbone: Backbone, layer: int) -> Iterator[list[Tensor]]:
-    """Collect the FFN's inputs of every forward pass within the context."""
+    """Collect the queries of every forward pass within the context."""
     seen: list[Tensor] = []
-    hook = backbone.layer(layer).intermediate.register_forward_pre_hook(
+    hook = backbone.site(layer).up.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0])
     )
     try:

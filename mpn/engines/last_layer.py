@@ -68,11 +68,17 @@ class LastLayerEngine:
         self._warm: Warm[ClsRows] = Warm(
             _WARM_GIB, lambda rows: sum(t.nbytes for t in rows.tensors())
         )
-        norm, dense = backbone.norm(self.layer), backbone.dense
+        head = backbone.head
+        assert head is not None, "another engine is for heads that read every position"
+        norm, dense, self._finish = backbone.last_norm, head.dense, head.finish
         with torch.no_grad():
             scaled = dense.weight * norm.weight
             self._map = scaled - scaled.mean(1, keepdim=True)
-            self._offset = dense.weight @ norm.bias + dense.bias
+            self._offset = torch.zeros_like(self._map[:, 0])
+            if norm.bias is not None:
+                self._offset += dense.weight @ norm.bias
+            if dense.bias is not None:
+                self._offset += dense.bias
         self._epsilon = norm.eps
 
     def load(self, texts: Sequence[Text]) -> ClsRows:
@@ -99,7 +105,8 @@ class LastLayerEngine:
         """See :class:`mpn.engines.protocol.Engine`."""
         queries = rows.queries.repeat(1, dropout.views, 1)
         noisy = torch.stack(dropped(list(queries), dropout, generators, self.backbone))
-        return self._rows(noisy, rows.states.repeat(1, dropout.views, 1) + (noisy - queries))
+        carried = self.backbone.carried(noisy - queries, self.layer)
+        return self._rows(noisy, rows.states.repeat(1, dropout.views, 1) + carried)
 
     def queries(self, rows: ClsRows) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
@@ -107,7 +114,8 @@ class LastLayerEngine:
 
     def token_queries(self, texts: Sequence[Text], positions: Positions) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
-        return self._cache.packed(self.backbone, texts, self.layer).queries
+        packed = self._cache.packed(self.backbone, texts, self.layer)
+        return self.backbone.queries(packed.inputs, self.layer)
 
     def logits(self, rows: ClsRows, patches: Patches | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
@@ -118,7 +126,7 @@ class LastLayerEngine:
             spread = 2 * products(rows.states, values) + fired @ (values @ values.mT)
             variances = variances + (fired * spread).sum(-1) / values.shape[-1]
         scale = (variances.clamp_min(0) + self._epsilon).rsqrt()
-        return self.backbone.finish(dense * scale[..., None] + self._offset)
+        return self._finish(dense * scale[..., None] + self._offset)
 
     @torch.no_grad()
     def predictions(self, rows: ClsRows, patches: Patches | None = None) -> Tensor:
@@ -148,8 +156,9 @@ class LastLayerEngine:
 
     @torch.no_grad()
     def _load(self, texts: Sequence[Text]) -> ClsRows:
-        queries = self._cache.packed(self.backbone, texts, self.layer).queries[None]
-        return self._rows(queries, self.backbone.ffn(queries, self.layer) + queries)
+        inputs = self._cache.packed(self.backbone, texts, self.layer).inputs[None]
+        queries = self.backbone.queries(inputs, self.layer)
+        return self._rows(queries, self.backbone.states(inputs, self.layer))
 
     @torch.no_grad()
     def _rows(self, queries: Tensor, states: Tensor) -> ClsRows:

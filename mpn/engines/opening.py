@@ -25,7 +25,8 @@ def open_engine(
         name: ``cached``: runs only what a patch can change, or ``full``, the oracle.
         backbone: The frozen model.
         layer: Index of the layer whose FFN is patched.
-        positions: Where neurons act. At the last layer both are the same function of the logits.
+        positions: Where neurons act; at the last layer both are the same if the head reads [CLS]
+            alone.
         cache: Where FFN inputs are kept.
 
     Returns:
@@ -33,6 +34,6 @@ def open_engine(
     """
     if name == "full":
         return FullEngine(backbone, layer=layer, positions=positions)
-    if layer == backbone.n_layers - 1:
+    if backbone.reads_cls_only(layer):
         return LastLayerEngine(backbone, cache)
     return SuffixEngine(backbone, layer=layer, positions=positions, cache=cache)

@@ -1,4 +1,4 @@
-"""A layer below the last: the prefix never runs again, only what stands above the patches."""
+"""Any layer: the prefix never runs again, only what stands above the patches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class SuffixEngine:
 
         Args:
             backbone: The frozen model.
-            layer: Index of a layer below the last.
+            layer: Index of the layer.
             positions: Where neurons act: at every position, or at [CLS] only.
             cache: Where FFN inputs are kept.
         """
@@ -97,7 +97,8 @@ class SuffixEngine:
                     added[~torch.isin(index, starts[edit].to(index.device))] = 0
                 states[-1] = states[-1] + added
         noisy = torch.cat(dropped(queries, dropout, generators, self.backbone))
-        carried = torch.cat(states) + (noisy - torch.cat(queries))
+        noise = noisy - torch.cat(queries)
+        carried = torch.cat(states) + self.backbone.carried(noise, self.layer)
         ends = lengths.flatten().cumsum(0).reshape(lengths.shape)
         return TokenRows(noisy, carried, ends - lengths, lengths)
 
@@ -108,7 +109,8 @@ class SuffixEngine:
     def token_queries(self, texts: Sequence[Text], positions: Positions) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
         kept: Positions = "cls" if "cls" in (positions, self._positions) else "all"
-        return self._cache.packed(self.backbone, texts, self.layer, kept).queries
+        packed = self._cache.packed(self.backbone, texts, self.layer, kept)
+        return self.backbone.queries(packed.inputs, self.layer)
 
     def logits(self, rows: TokenRows, patches: Patches | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
@@ -155,8 +157,9 @@ class SuffixEngine:
     @torch.no_grad()
     def _load(self, texts: Sequence[Text]) -> TokenRows:
         packed = self._cache.packed(self.backbone, texts, self.layer)
-        states = self.backbone.ffn(packed.queries, self.layer) + packed.queries
-        return TokenRows(packed.queries, states, packed.starts[None], packed.lengths[None])
+        queries = self.backbone.queries(packed.inputs, self.layer)
+        states = self.backbone.states(packed.inputs, self.layer)
+        return TokenRows(queries, states, packed.starts[None], packed.lengths[None])
 
     def _tokens(self, rows: TokenRows) -> Tensor:
         """Return where the tokens of each row stand, padded with its last, ``[..., width]``."""

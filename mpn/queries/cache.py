@@ -28,7 +28,7 @@ from mpn.queries.packed import (
 from mpn.queries.room import FINAL, LOCK, full_disk_is_said, reserve
 from mpn.warm import Warm
 
-_FORMAT = 3
+_FORMAT = 4
 _KNOWN_TEXTS = 256
 
 
@@ -63,7 +63,7 @@ class QueryCache:
         self._folder = folder
         self._storage: Storage = storage
         self._limit = int(limit_gib * 2**30)
-        self._warm: Warm[PackedQueries] = Warm(warm_gib, lambda packed: packed.queries.nbytes)
+        self._warm: Warm[PackedQueries] = Warm(warm_gib, lambda packed: packed.inputs.nbytes)
         self._known_texts: OrderedDict[int, tuple[Sequence[Text], str]] = OrderedDict()
 
     def packed(
@@ -124,8 +124,8 @@ class QueryCache:
                 found = read()
         if found is None:
             raise RuntimeError(f"{path} was written, and cannot be read")
-        queries = found.queries.to(backbone.device, backbone.dtype)
-        return PackedQueries(queries, found.lengths)
+        inputs = found.inputs.to(backbone.device, backbone.dtype)
+        return PackedQueries(inputs, found.lengths)
 
     def _compute(self, asked: _Asked, path: Path) -> None:
         """Compute the batches that a file lacks, and finish it."""

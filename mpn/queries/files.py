@@ -1,6 +1,6 @@
 """Files of FFN inputs: written batch by batch, resumable, and read by mapping them.
 
-A finished file is an ordinary safetensors file of ``lengths`` and ``queries``. Until then it has
+A finished file is an ordinary safetensors file of ``lengths`` and ``inputs``. Until then it has
 its full size and its header under another name, and a journal beside it says which batches it
 holds, each with the checksum of its bytes.
 """
@@ -61,7 +61,7 @@ class Layout:
         header = _header(
             {"address": address},
             lengths=("I64", [len(plan.lengths)], len(lengths)),
-            queries=(_NAMES[dtype], [plan.n_rows, d_model], n_bytes),
+            inputs=(_NAMES[dtype], [plan.n_rows, d_model], n_bytes),
         )
         self.head = header + lengths
         self.size = len(self.head) + n_bytes
@@ -186,13 +186,13 @@ def read_packed(
         with safe_open(path, framework="pt", device="cpu") as file:
             if file.metadata() != {"address": address}:
                 return None
-            queries, lengths = file.get_tensor("queries"), file.get_tensor("lengths")
+            inputs, lengths = file.get_tensor("inputs"), file.get_tensor("lengths")
     except (FileNotFoundError, SafetensorError):
         return None
     if (
-        (queries.dtype, lengths.dtype) != (stored, torch.int64)
+        (inputs.dtype, lengths.dtype) != (stored, torch.int64)
         or lengths.shape != (n_texts,)
-        or queries.shape != (int(lengths.sum()), d_model)
+        or inputs.shape != (int(lengths.sum()), d_model)
     ):
         return None
-    return PackedQueries(queries, lengths.clone())
+    return PackedQueries(inputs, lengths.clone())

@@ -21,15 +21,15 @@ _TOKENIZED_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class PackedQueries:
-    """FFN inputs of some texts, without padding.
+    """FFN inputs of some texts, without padding; of pre-norm layers, as they are before the norm.
 
     Attributes:
-        queries: ``[n_tokens, d_model]``, on the backbone's device and of its dtype; text i has
+        inputs: ``[n_tokens, d_model]``, on the backbone's device and of its dtype; text i has
             the rows from ``starts[i]`` to ``starts[i] + lengths[i]``.
         lengths: Rows of each text, int64 ``[n]``, on the CPU; one where only [CLS] is kept.
     """
 
-    queries: Tensor
+    inputs: Tensor
     lengths: Tensor
 
     @functools.cached_property
@@ -59,8 +59,8 @@ class Plan:
 
 
 def kept_positions(backbone: Backbone, layer: int, positions: Positions) -> Positions:
-    """Return which positions are kept: at the last layer the head reads [CLS] alone."""
-    return "cls" if layer == backbone.n_layers - 1 else positions
+    """Return which positions are kept: [CLS] alone where nothing above reads another."""
+    return "cls" if backbone.reads_cls_only(layer) else positions
 
 
 def plan(backbone: Backbone, texts: Sequence[Text], positions: Positions) -> Plan:
@@ -111,7 +111,7 @@ def batch_rows(
     """
     try:
         prefix = backbone.prefix(texts, layer)
-        return prefix.queries[:, 0] if positions == "cls" else prefix.queries[prefix.mask]
+        return prefix.inputs[:, 0] if positions == "cls" else prefix.inputs[prefix.mask]
     except torch.OutOfMemoryError:
         if len(texts) == 1:
             raise
@@ -137,7 +137,7 @@ def compute_packed(
     """
     kept = kept_positions(backbone, layer, positions)
     todo = plan(backbone, texts, kept)
-    queries = torch.empty(
+    inputs = torch.empty(
         todo.n_rows, backbone.d_model, dtype=backbone.dtype, device=backbone.device
     )
     for batch in todo.batches:
@@ -145,9 +145,9 @@ def compute_packed(
         at = 0
         for i in batch:
             start, length = todo.starts[i], todo.lengths[i]
-            queries[start : start + length] = rows[at : at + length]
+            inputs[start : start + length] = rows[at : at + length]
             at += length
-    return PackedQueries(queries, torch.tensor(todo.lengths, dtype=torch.int64))
+    return PackedQueries(inputs, torch.tensor(todo.lengths, dtype=torch.int64))
 
 
 def _token_counts(backbone: Backbone, texts: Sequence[Text]) -> list[int]:

@@ -26,7 +26,7 @@ def ask(model, folder, texts, layer, barrier, *, n_before_kill=None):
     watch(backbone, folder, n_before_kill)
     barrier.wait(60)
     packed = QueryCache(folder / "cache").packed(backbone, texts, layer)
-    save_file({"queries": packed.queries}, folder / f"{os.getpid()}.answer")
+    save_file({"inputs": packed.inputs}, folder / f"{os.getpid()}.answer")
 
 
 def watch(backbone: Backbone, folder: Path, n_before_kill: int | None) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_models import random_patches
 
+from mpn.backbones.backbone import dropouts
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.protocol import EditBatch, EditSeed
 from mpn.editors.settings import DropoutSettings, StopSettings, TransformerPatcherSettings
@@ -42,18 +43,19 @@ def test_a_rate_of_zero_is_no_dropout(engines, texts):
 
 
 def test_the_dropped_query_is_read_and_carried_on(engines, texts, backbone):
-    """The neuron reads it, the residual carries it; the frozen FFN's output is as it was."""
+    """The neuron reads it, and a residual that is the query; the frozen FFN's output stays."""
     engine = engines["query"]
     text = texts[:1]
     rows = engine.load(text)
     view = engine.views(rows, DropoutSettings(views=1, rate=0.5), generators(1))
     prefix = backbone.prefix(text, engine.layer)
-    n_positions = prefix.queries.shape[1]
+    n_positions = prefix.inputs.shape[1]
     kept = torch.rand(n_positions, 16, generator=generators(1)[0]) >= 0.5
-    noisy = prefix.queries * kept * 2
+    queries, site = backbone.queries(prefix.inputs, engine.layer), backbone.site(engine.layer)
+    noisy = queries * kept * 2
     torch.testing.assert_close(engine.queries(view)[0], noisy[:, 0])
     patches = random_patches(1, 1, 16)
-    states = noisy + backbone.ffn(prefix.queries, engine.layer)
+    states = site(queries) + (noisy if site.norm_before is None else prefix.inputs)
     states = states + patches.contribution(noisy, backbone.activation)
     expected = backbone.suffix(states, prefix.mask, engine.layer)
     torch.testing.assert_close(engine.logits(view, patches)[0], expected, atol=1e-10, rtol=0)
@@ -131,15 +133,17 @@ def test_dropout_of_the_query_is_the_same_in_the_full_model(engines, texts):
 def test_a_rate_replaces_the_models_own_for_as_long_as_it_is_asked_for(engines, texts, backbone):
     engine = engines["model"]
     own = backbone.logits(texts[:2])
+    rates = [getattr(*place) for place in dropouts(backbone.model)]
     for rate, is_own in ((0.0, True), (0.3, False)):
         dropout = DropoutSettings(on="model", views=1, rate=rate)
         views = engine.views(engine.load(texts[:2]), dropout, generators(1))
         assert torch.allclose(engine.logits(views)[0], own) == is_own
-    assert {m.p for m in backbone.model.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
+    assert [getattr(*place) for place in dropouts(backbone.model)] == rates
 
 
 def test_a_model_without_dropout_of_its_own_needs_a_rate(engines, texts, backbone, monkeypatch):
-    monkeypatch.setattr(backbone.model.config, "hidden_dropout_prob", 0.0)
+    for place in dropouts(backbone.model):
+        monkeypatch.setattr(*place, 0.0)
     engine = engines["model"]
     with pytest.raises(MpnInputError, match="the model's own, which is 0"):
         engine.views(engine.load(texts), DropoutSettings(on="model"), generators(1))

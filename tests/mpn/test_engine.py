@@ -128,14 +128,14 @@ def test_hooks_leave_no_trace(backbone, texts):
 def test_a_written_weight_is_noticed(model_directory):
     backbone = Backbone(model_directory)
     with torch.no_grad():
-        backbone.layer(0).output.dense.weight[0, 0] += 1e-6
+        backbone.site(0).down.weight[0, 0] += 1e-6
     assert not backbone.is_untouched()
 
 
 def test_a_model_that_does_not_split_is_refused(model_directory, texts):
     backbone = Backbone(model_directory)
-    ffn = backbone.ffn
-    backbone.ffn = lambda queries, layer: ffn(queries, layer) * 1.5
+    states = backbone.states
+    backbone.states = lambda inputs, layer: states(inputs, layer) * 1.5 + inputs
     with pytest.raises(MpnInputError, match="layer 1: the split network differs"):
         backbone.verify_split(texts, 1)
 

@@ -83,10 +83,10 @@ def has_free(monkeypatch, n_bytes):
 @pytest.mark.parametrize("layer", [0, 1, LAST])
 def test_each_text_has_the_rows_it_has_alone(backbone, texts, layer):
     packed = compute_packed(backbone, texts, layer)
-    assert packed.queries.shape == (int(packed.lengths.sum()), 16)
+    assert packed.inputs.shape == (int(packed.lengths.sum()), 16)
     for text, start, length in zip(texts, packed.starts, packed.lengths, strict=True):
-        alone = backbone.prefix([text], layer).queries[0]
-        rows = packed.queries[start : start + length]
+        alone = backbone.prefix([text], layer).inputs[0]
+        rows = packed.inputs[start : start + length]
         torch.testing.assert_close(rows, alone, atol=1e-12, rtol=0)
 
 
@@ -103,8 +103,8 @@ def test_pairs_are_read_as_pairs_and_cut_to_the_longest_allowed(small_directory,
     packed = QueryCache(tmp_path).packed(backbone, pairs, 1)
     assert packed.lengths.max() == 12
     for i, pair in enumerate(pairs):
-        alone = backbone.prefix([pair], 1).queries[0]
-        rows = packed.queries[packed.starts[i] :][: packed.lengths[i]]
+        alone = backbone.prefix([pair], 1).inputs[0]
+        rows = packed.inputs[packed.starts[i] :][: packed.lengths[i]]
         torch.testing.assert_close(rows, alone, atol=1e-5, rtol=0)
 
 
@@ -127,7 +127,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(small, texts, monkeypat
 
     monkeypatch.setattr(small, "prefix", scarce)
     torch.testing.assert_close(
-        compute_packed(small, texts, 1).queries, whole.queries, atol=1e-5, rtol=0
+        compute_packed(small, texts, 1).inputs, whole.inputs, atol=1e-5, rtol=0
     )
     assert max(sizes) > 1
     interrupt(monkeypatch, small, 0, torch.OutOfMemoryError)
@@ -145,7 +145,7 @@ def test_what_was_computed_once_is_read_to_the_last_bit(small, texts, tmp_path, 
     assert n_batches > 2
     for _ in range(2):
         kept = QueryCache(tmp_path).packed(small, texts, layer)
-        assert torch.equal(kept.queries, computed.queries)
+        assert torch.equal(kept.inputs, computed.inputs)
         assert torch.equal(kept.lengths, computed.lengths)
     assert len(calls) == 2 * n_batches
 
@@ -153,8 +153,8 @@ def test_what_was_computed_once_is_read_to_the_last_bit(small, texts, tmp_path, 
 def test_a_file_is_an_ordinary_safetensors_file_and_alone(small, texts, tmp_path):
     packed = QueryCache(tmp_path).packed(small, texts, 1)
     tensors = load_file(only(tmp_path, "*.safetensors"))
-    assert tensors.keys() == {"queries", "lengths"}
-    assert torch.equal(tensors["queries"], packed.queries)
+    assert tensors.keys() == {"inputs", "lengths"}
+    assert torch.equal(tensors["inputs"], packed.inputs)
     assert torch.equal(tensors["lengths"], packed.lengths)
     assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".lock"}
 
@@ -176,7 +176,7 @@ def test_whatever_changes_the_numbers_has_a_file_of_its_own(
 def test_no_texts_have_no_rows(small, tmp_path):
     for _ in range(2):
         packed = QueryCache(tmp_path).packed(small, (), 1)
-        assert packed.queries.shape == (0, 16)
+        assert packed.inputs.shape == (0, 16)
         assert packed.lengths.shape == (0,)
 
 
@@ -194,16 +194,16 @@ def test_a_file_is_mapped_not_copied(tmp_path):
         tmp_path / "a.safetensors", "a", n_texts=1, d_model=d_model, stored=torch.float32
     )
     assert process.memory_info().rss - before < 2**23
-    assert kept.queries.sum() == n_rows * d_model
+    assert kept.inputs.sum() == n_rows * d_model
 
 
 def test_writes_of_a_caller_never_reach_the_file(small, texts, tmp_path):
     packed = QueryCache(tmp_path).packed(small, texts, 1)
     path = only(tmp_path, "*.safetensors")
-    original, digest = packed.queries.clone(), hashlib.sha256(path.read_bytes()).digest()
-    packed.queries.fill_(7.0)
+    original, digest = packed.inputs.clone(), hashlib.sha256(path.read_bytes()).digest()
+    packed.inputs.fill_(7.0)
     assert hashlib.sha256(path.read_bytes()).digest() == digest
-    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).queries, original)
+    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).inputs, original)
 
 
 @pytest.mark.parametrize(("storage", "relative"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
@@ -213,12 +213,12 @@ def test_rounded_storage_is_half_the_size_and_within_half_a_last_bit(
     exact = compute_packed(small, texts, 1)
     for _ in range(2):
         kept = QueryCache(tmp_path, storage=storage).packed(small, texts, 1)
-        assert kept.queries.dtype == torch.float32
-        error = (kept.queries - exact.queries).abs()
-        assert (error <= relative * exact.queries.abs() + 1e-7).all()
+        assert kept.inputs.dtype == torch.float32
+        error = (kept.inputs - exact.inputs).abs()
+        assert (error <= relative * exact.inputs.abs() + 1e-7).all()
         assert error.max() > 0
-    stored = load_file(only(tmp_path, "*.safetensors"))["queries"]
-    assert stored.nbytes * 2 == exact.queries.nbytes
+    stored = load_file(only(tmp_path, "*.safetensors"))["inputs"]
+    assert stored.nbytes * 2 == exact.inputs.nbytes
 
 
 def test_numbers_too_large_for_float16_are_an_error(small, texts, tmp_path, monkeypatch):
@@ -226,7 +226,7 @@ def test_numbers_too_large_for_float16_are_an_error(small, texts, tmp_path, monk
 
     def large(batch, layer):
         made = prefix(batch, layer)
-        made.queries[0, 0, 0] = 65520.0  # the first that is rounded to infinity
+        made.inputs[0, 0, 0] = 65520.0  # the first that is rounded to infinity
         return made
 
     monkeypatch.setattr(small, "prefix", large)
@@ -268,10 +268,10 @@ DAMAGES = (cut, lengthen, break_header, other_contents, break_lengths)
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_computed_again(small, texts, tmp_path, calls, damage):
-    computed = QueryCache(tmp_path).packed(small, texts, 1).queries.clone()
+    computed = QueryCache(tmp_path).packed(small, texts, 1).inputs.clone()
     n_batches = len(calls)
     damage(only(tmp_path, "*.safetensors"))
-    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).queries, computed)
+    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).inputs, computed)
     assert len(calls) == 2 * n_batches
 
 
@@ -322,7 +322,7 @@ def test_what_is_left_is_continued_as_far_as_it_is_whole(
             QueryCache(tmp_path).packed(small, texts, 1)
     damage(tmp_path)
     calls.clear()
-    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).queries, computed.queries)
+    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).inputs, computed.inputs)
     assert len(calls) == n_batches - 2 + n_lost
     assert not [*tmp_path.glob("*.partial"), *tmp_path.glob("*.journal")]
 
@@ -360,9 +360,9 @@ def test_two_processes_that_ask_at_once_compute_once(
     assert ask_in_two_processes(processes, tmp_path, small_directory, texts) == [0, 0]
     by_process = Counter((tmp_path / "calls").read_text().split())
     assert list(by_process.values()) == [len(calls)]
-    answers = [load_file(path)["queries"] for path in tmp_path.glob("*.answer")]
+    answers = [load_file(path)["inputs"] for path in tmp_path.glob("*.answer")]
     assert len(answers) == 2
-    assert all(torch.equal(answer, computed.queries) for answer in answers)
+    assert all(torch.equal(answer, computed.inputs) for answer in answers)
 
 
 def test_a_waiting_process_continues_what_a_killed_one_began(
@@ -373,8 +373,8 @@ def test_a_waiting_process_continues_what_a_killed_one_began(
     assert exits == [-9, 0]
     by_process = Counter((tmp_path / "calls").read_text().split())
     assert sorted(by_process.values()) == sorted([2, len(calls) - 2])
-    answer = load_file(only(tmp_path, "*.answer"))["queries"]
-    assert torch.equal(answer, computed.queries)
+    answer = load_file(only(tmp_path, "*.answer"))["inputs"]
+    assert torch.equal(answer, computed.inputs)
 
 
 # Limits
@@ -383,7 +383,7 @@ def test_a_waiting_process_continues_what_a_killed_one_began(
 def test_the_least_recently_used_files_make_room(small, texts, tmp_path):
     cache = QueryCache(tmp_path)
     held = [cache.packed(small, texts[i : i + 1], 1) for i in range(3)]
-    copies = [one.queries.clone() for one in held]
+    copies = [one.inputs.clone() for one in held]
     files = [
         tmp_path / f"{cache._address(small, texts[i : i + 1], 1, 'all')}.safetensors"
         for i in (0, 1)
@@ -400,7 +400,7 @@ def test_the_least_recently_used_files_make_room(small, texts, tmp_path):
     assert [path.exists() for path in files] == [True, False]
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     for one, copy in zip(held, copies, strict=True):
-        assert torch.equal(one.queries, copy)  # who has a dropped file mapped keeps it
+        assert torch.equal(one.inputs, copy)  # who has a dropped file mapped keeps it
 
 
 def test_room_is_made_only_as_far_as_needed(small, texts, tmp_path):
@@ -492,7 +492,7 @@ def test_a_disk_that_fills_up_is_an_error_and_what_is_written_is_continued(
         with pytest.raises(MpnInputError, match="this disk has"):
             QueryCache(tmp_path).packed(small, texts, 1)
     calls.clear()
-    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).queries, computed.queries)
+    assert torch.equal(QueryCache(tmp_path).packed(small, texts, 1).inputs, computed.inputs)
     assert len(calls) == n_batches - 2
 
 
@@ -512,7 +512,7 @@ def test_a_list_that_has_changed_is_other_texts(small, texts, tmp_path):
     cache.packed(small, asked, LAST)
     asked[0] = ("something else",)
     changed = cache.packed(small, asked, LAST)
-    assert torch.equal(changed.queries, compute_packed(small, asked, LAST).queries)
+    assert torch.equal(changed.inputs, compute_packed(small, asked, LAST).inputs)
 
 
 def test_what_is_warm_has_a_limit(small, texts, tmp_path):
