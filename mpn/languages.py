@@ -4,7 +4,12 @@ import re
 
 from mpn.errors import MpnInputError
 
-_TAG = re.compile(r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$")
+_TAG = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
+
+
+def is_language(tag: str) -> bool:
+    """Whether ``tag`` is well formed."""
+    return _TAG.fullmatch(tag) is not None
 
 
 def check_language(tag: str, *, place: str) -> str:
@@ -20,7 +25,7 @@ def check_language(tag: str, *, place: str) -> str:
     Raises:
         MpnInputError: If the tag is not of that form.
     """
-    if not isinstance(tag, str) or not _TAG.match(tag):
+    if not isinstance(tag, str) or not is_language(tag):
         raise MpnInputError(
             place, f"{tag!r} is not a language tag", "write one like en, sw or zh-Hant"
         )

@@ -1,8 +1,8 @@
 """A corpus in memory, and its checks."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mpn.edits import ParallelExample
 from mpn.errors import MpnInputError
@@ -19,6 +19,7 @@ class Corpus:
         labels: Label names; an example's label indexes them.
         examples: All examples; their order is part of the corpus.
         fingerprint: Hash of everything above.
+        dropped: How many faults of each kind kept examples out of the corpus.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Corpus:
     labels: tuple[str, ...]
     examples: tuple[ParallelExample, ...]
     fingerprint: str
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what would silently spoil an experiment.

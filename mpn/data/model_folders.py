@@ -1,7 +1,7 @@
 """Model folders that are there whole, or not at all."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 
-def publish_model(final: Path, model: Any, tokenizer: Any) -> Path:
+def publish_model(
+    final: Path, model: Any, tokenizer: Any, beside: Mapping[str, str] | None = None
+) -> Path:
     """Save a model and its tokenizer beside their final place, then rename them into it.
 
     Args:
@@ -17,6 +19,7 @@ def publish_model(final: Path, model: Any, tokenizer: Any) -> Path:
             the same weights.
         model: Anything with ``save_pretrained``.
         tokenizer: Likewise.
+        beside: Texts that belong to it, by file name.
 
     Returns:
         ``final``, a complete Hugging Face directory.
@@ -24,9 +27,11 @@ def publish_model(final: Path, model: Any, tokenizer: Any) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=final.parent, prefix=f".{final.name}-") as workshop:
         built = Path(workshop) / final.name
-        with _no_progress_bar():
+        with no_progress_bar():
             model.save_pretrained(built)
             tokenizer.save_pretrained(built)
+        for name, text in (beside or {}).items():
+            (built / name).write_text(text, encoding="utf-8")
         try:
             built.rename(final)
         except OSError:
@@ -36,7 +41,8 @@ def publish_model(final: Path, model: Any, tokenizer: Any) -> Path:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own over ours."""
     if not transformers_logging.is_progress_bar_enabled():
         yield
         return

@@ -2,16 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from mpn.data.corpus import Corpus
+from mpn.data.settings import EditChoice
 from mpn.edits import ParallelEdit, ParallelExample
 from mpn.errors import MpnInputError
 from mpn.seeding import torch_generator
 
 ROLE_SHARES = {"edit": 0.6, "memory": 0.2, "evaluation": 0.2}
+_WORDS: dict[EditChoice, tuple[str, str]] = {
+    "mistakes": ("mistakes of the base model", ", or set dataset.edits: counterfactual"),
+    "counterfactual": ("examples to edit", ""),
+}
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,42 @@ def split_roles(corpus: Corpus, *, seed: int) -> Roles:
     )
 
 
+def hold_out(corpus: Corpus, share: float, *, seed: int) -> tuple[Corpus, Corpus]:
+    """Set a share of a corpus's groups aside, to test on what was not trained on.
+
+    Args:
+        corpus: The corpus.
+        share: Of its groups, rounded, but one at least; in (0, 1).
+        seed: Other seeds hold out other groups.
+
+    Returns:
+        What is left and what is held out, both in the order of the corpus.
+    """
+    groups = sorted({example.group for example in corpus.examples})
+    n_held_out = max(1, round(len(groups) * share))
+    chosen = permutation(len(groups), seed, "held out")[:n_held_out]
+    held_out = {groups[i] for i in chosen}
+
+    def part(name: str, is_held_out: bool) -> Corpus:
+        return replace(
+            corpus,
+            examples=tuple(e for e in corpus.examples if (e.group in held_out) == is_held_out),
+            fingerprint=f"{corpus.fingerprint}:{name}:{share}:{seed}",
+        )
+
+    return part("left", False), part("held out", True)
+
+
 def choose_edits(
     examples: Sequence[ParallelExample],
     predictions: Sequence[int],
     *,
     source_language: str,
     seed: int,
+    choice: EditChoice = "mistakes",
+    labels: Sequence[int] = (),
 ) -> tuple[ParallelEdit, ...]:
-    """Make edits of the base model's mistakes, at most one of a group, in random order.
+    """Make edits, at most one of a group, in random order.
 
     Args:
         examples: Candidates; those that the model was trained on in the source language are
@@ -72,35 +105,55 @@ def choose_edits(
         predictions: The base model's label for each in the source language.
         source_language: Language of the requests.
         seed: Of the data.
+        choice: ``mistakes``: of the base model, to the true label. ``counterfactual``: every
+            candidate, to one of the other labels than the model's, each as likely.
+        labels: Those that a counterfactual edit may ask for.
 
     Returns:
-        Edits whose desired label is the true one, which the base model does not give.
+        Edits whose desired label the base model does not give.
     """
     chosen: dict[str, ParallelEdit] = {}
     for i in permutation(len(examples), seed, "edits"):
         example = examples[i]
-        editable = source_language not in example.trained_languages
-        if editable and predictions[i] != example.label and example.group not in chosen:
+        if source_language in example.trained_languages or example.group in chosen:
+            continue
+        wanted: tuple[int, ...] = (example.label,)
+        if choice == "counterfactual":
+            order = permutation(len(labels), seed, "counterfactual", example.example_id)
+            wanted = tuple(labels[j] for j in order)
+        label = next((label for label in wanted if label != predictions[i]), None)
+        if label is not None:
             chosen[example.group] = ParallelEdit(
-                example.example_id, example.label, source_language, example
+                example.example_id, label, source_language, example
             )
     return tuple(chosen.values())
 
 
 def deal_stream(
-    edits: Sequence[ParallelEdit], *, stream: int, n_edits: int
+    edits: Sequence[ParallelEdit],
+    *,
+    stream: int,
+    n_edits: int,
+    choice: EditChoice = "mistakes",
 ) -> tuple[ParallelEdit, ...]:
     """Return the edits of one stream; streams share none.
 
     Raises:
-        MpnInputError: If there are not enough edits.
+        MpnInputError: If there are not enough edits; ``choice`` says in which words.
     """
     if (stream + 1) * n_edits > len(edits):
+        what, more = _WORDS[choice]
+        n_streams = len(edits) // n_edits
+        most = (
+            f"with {n_edits} edits a stream ask for at most {n_streams} streams"
+            if n_streams
+            else f"ask for at most {len(edits)} edits a stream"
+        )
         raise MpnInputError(
             "streams",
-            f"stream {stream} with {n_edits} edits needs {(stream + 1) * n_edits} mistakes of "
-            f"the base model, the data has {len(edits)}",
-            f"with {n_edits} edits a stream ask for at most {len(edits) // n_edits} streams",
+            f"stream {stream} with {n_edits} edits needs {(stream + 1) * n_edits} {what}, "
+            f"the data has {len(edits)}",
+            f"{most}{more}",
         )
     return tuple(edits[stream * n_edits : (stream + 1) * n_edits])
 

@@ -1,0 +1,1 @@
+"""Readers of corpora, one a family of formats; all yield the same flat rows."""
