@@ -7,7 +7,10 @@ from pathlib import Path
 
 from mpn.edits import Text
 
-_MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
+RECORD = "finetuning.json"
+"""How a model was made, which says nothing of what it is."""
+
+_MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.spm", "*.txt")
 
 
 def model_fingerprint(directory: Path) -> str:
@@ -20,9 +23,9 @@ def model_fingerprint(directory: Path) -> str:
     Returns:
         64 hex digits.
     """
-    files = sorted({path for pattern in _MODEL_FILES for path in directory.glob(pattern)})
+    files = {path for pattern in _MODEL_FILES for path in directory.glob(pattern)}
     total = hashlib.sha256()
-    for path in files:
+    for path in sorted(files - {directory / RECORD}):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.name}\0{digest}\n".encode())

@@ -1,4 +1,4 @@
-"""Progress of a sweep on a terminal, or line by line where there is none."""
+"""Progress on a terminal, or line by line where there is none."""
 
 import sys
 import time
@@ -34,16 +34,16 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} {self._unit}/s", style="cyan")
+        rate = f" {self._unit}/s".replace(" /", "/")
+        return Text("" if speed is None else f"{speed:.1f}{rate}", style="cyan")
 
 
-class ConsoleWatcher:
-    """See :class:`orchestrator.sweep.Watcher`; a context, so that the bar is always taken down."""
+class ConsoleProgress:
+    """A bar on standard error, or lines; a context, so that the bar is always taken down."""
 
     def __init__(self, unit: str) -> None:
-        """Show progress in ``unit`` on standard error."""
+        """Show progress in ``unit``."""
         self._console = Console(stderr=True, highlight=False)
-        self._unit = unit
         self._live = sys.stderr.isatty()
         self._bar = Progress(
             SpinnerColumn(),
@@ -73,17 +73,55 @@ class ConsoleWatcher:
         """Take the bar down."""
         self._bar.stop()
 
+    def _show(self, what: str, done: int, total: int, line: str) -> None:
+        """Update the bar; print a line now and then where there is no terminal."""
+        self._bar.update(self._task, description=what, completed=done, total=total)
+        if not self._live and time.monotonic() - self._line_s >= _LINE_EVERY_S:
+            self._line_s = time.monotonic()
+            self._console.print(line)
+
+
+class StageProgress(ConsoleProgress):
+    """Progress of work that has stages, each with its own count."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        super().__init__("")
+        self._stage = ""
+
+    def stage(self, stage: str, done: int, total: int, remark: str = "") -> None:
+        """Show how far a stage is.
+
+        Args:
+            stage: Its name; another one than before begins a new bar.
+            done: How much of it is done.
+            total: How much there is to do.
+            remark: What else there is to say, in a few words.
+        """
+        if stage != self._stage:
+            self._bar.reset(self._task)
+            self._stage = stage
+        what = f"{stage}, {remark}" if remark else stage
+        self._show(what, done, total, f"{stage}: {done} of {total}{remark and f', {remark}'}")
+
+
+class ConsoleWatcher(ConsoleProgress):
+    """See :class:`orchestrator.sweep.Watcher`."""
+
+    def __init__(self, unit: str) -> None:
+        """Show progress in ``unit``."""
+        super().__init__(unit)
+        self._unit = unit
+
     def preparing(self, stage: str, done: int, total: int) -> None:
-        """Show how far the base model is."""
+        """Show how far the model is."""
         if stage:
-            what = f"building the base model: {stage}"
-            self._bar.update(self._task, description=what, completed=done, total=total)
-            self._line(f"{what}, {done} of {total} steps")
+            what = f"preparing the model: {stage}"
+            self._show(what, done, total, f"{what}, {done} of {total} steps")
 
     def progressed(self, n_units: int, total: int) -> None:
         """Show how many units are done."""
-        self._bar.update(self._task, description="editing", completed=n_units, total=total)
-        self._line(f"{n_units} of {total} {self._unit}")
+        self._show(self._unit, n_units, total, f"{n_units} of {total} {self._unit}")
 
     def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
         """Say in a line that a trial has ended."""
@@ -93,9 +131,3 @@ class ConsoleWatcher:
             self._bar.console.print(
                 f"[red]trial {plan.number} failed[/red]: {plan.label}: {failure.reason}"
             )
-
-    def _line(self, text: str) -> None:
-        """Print a line now and then where there is no terminal."""
-        if not self._live and time.monotonic() - self._line_s >= _LINE_EVERY_S:
-            self._line_s = time.monotonic()
-            self._console.print(text)

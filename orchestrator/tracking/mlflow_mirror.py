@@ -1,15 +1,14 @@
 """MLflow: a parent run per study, a child run per trial, to compare in its UI."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.view_type import ViewType
 
+from orchestrator.tracking.experiments import LONGEST_TAG, ensure_experiment, open_client
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
 
 _STUDY = "mpn.study"
@@ -19,7 +18,6 @@ _MIRRORED = "mpn.mirrored"
 _FAILURE = "mpn.failure"
 _PARENT = "mlflow.parentRunId"
 _STATES = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-_LONGEST_TAG = 5000
 
 
 @dataclass
@@ -81,11 +79,9 @@ class MlflowMirror:
 
     def open(self, study: StudyHeader) -> None:
         """Find or make the experiment and the parent run, and find the child runs."""
-        for name in ("alembic", "mlflow.store"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self._client = MlflowClient(tracking_uri=self._uri)
+        self._client = open_client(self._uri)
         self._study = study
-        self._experiment = self._ensure_experiment(study.name)
+        self._experiment = ensure_experiment(self._client, study.name, self._artifacts)
         self._close_stale(study.definition)
         self._children, self._parent_id = {}, ""
         for run in self._find(study.definition):
@@ -127,7 +123,7 @@ class MlflowMirror:
         ]
         self._client.log_batch(child.run_id, metrics=metrics)
         if end.failure:
-            self._client.set_tag(child.run_id, _FAILURE, end.failure[:_LONGEST_TAG])
+            self._client.set_tag(child.run_id, _FAILURE, end.failure[:LONGEST_TAG])
         elif child.has_failure:
             self._client.delete_tag(child.run_id, _FAILURE)
         status = "FINISHED" if end.complete else "FAILED"
@@ -201,19 +197,6 @@ class MlflowMirror:
         for run in stale:
             self._client.set_terminated(run.info.run_id, "KILLED")
 
-    def _ensure_experiment(self, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None:
-            if experiment.lifecycle_stage == "deleted":
-                self._client.restore_experiment(experiment.experiment_id)
-            experiment_id: str = experiment.experiment_id
-            return experiment_id
-        location = None
-        if self._artifacts is not None:
-            location = (self._artifacts.resolve() / name).as_uri()
-        created: str = self._client.create_experiment(name, artifact_location=location)
-        return created
-
     def _find(self, definition: str) -> Iterator[Run]:
         token = None
         while True:
@@ -234,6 +217,6 @@ class MlflowMirror:
             self._experiment,
             start_time=int(time.time() * 1000),
             run_name=name,
-            tags={key: value[:_LONGEST_TAG] for key, value in tags.items()},
+            tags={key: value[:LONGEST_TAG] for key, value in tags.items()},
         )
         return str(run.info.run_id)

@@ -62,7 +62,7 @@ class PatientTracker:
             try:
                 self._queue[0]()
             except Exception as error:  # every store has errors of its own
-                self.trouble = _one_line(error)
+                self.trouble = one_line(error)
                 self._not_before = self._clock() + self._wait_s
                 _LOG.warning("the tracker cannot be written, %s", self.trouble)
                 return
@@ -70,6 +70,7 @@ class PatientTracker:
         self.trouble = None
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return an error's name and the first line of what it says."""
     name, lines = type(error).__name__, str(error).strip().splitlines()
     return f"{name}: {lines[0][:200]}" if lines else name

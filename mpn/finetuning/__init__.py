@@ -1,0 +1,1 @@
+"""Base classifiers: any encoder, trained on a corpus with ``transformers.Trainer``."""

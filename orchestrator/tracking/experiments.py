@@ -1,0 +1,37 @@
+"""MLflow's clients and experiments, opened alike by all that log there."""
+
+import logging
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+LONGEST_TAG = 5000
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Return a client of a tracking server or database, which is not contacted yet."""
+    for name in ("alembic", "mlflow.store"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+def ensure_experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    """Find an experiment, bring it back if it was deleted, or make it.
+
+    Args:
+        client: Where.
+        name: Its name.
+        artifacts: Folder for artifacts of experiments made here; None leaves it to a server.
+
+    Returns:
+        Its id.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        experiment_id: str = experiment.experiment_id
+        return experiment_id
+    location = None if artifacts is None else (artifacts.resolve() / name).as_uri()
+    created: str = client.create_experiment(name, artifact_location=location)
+    return created
