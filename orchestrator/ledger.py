@@ -3,6 +3,7 @@
 Layout, on any fsspec URI::
 
     blocks/<id[:2]>/<id>/records.parquet   the records, in order
+                         attachment.bin    what the block produced beside them, if it did
                          result.json       written last: it is there, so the block is complete
                          attempt.json      when, where and how; no part of the result
                          points.json       points of running curves, with their timestamps
@@ -16,33 +17,19 @@ against the checksum in the file that was written last.
 """
 
 import hashlib
-import io
 import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.objective import Point, Record, Resume, Segment, Summary
+from orchestrator.record_tables import from_parquet, to_parquet
 
-_SCHEMA = pa.schema(
-    [
-        ("stream", pa.int32()),
-        ("position", pa.int32()),
-        ("item", pa.string()),
-        ("metric", pa.string()),
-        ("part", pa.string()),
-        ("value", pa.float64()),
-        ("n", pa.int64()),
-        ("seen", pa.bool_()),
-    ]
-)
 _STATE_MAGIC = "mpn-state-1"
 
 
@@ -63,12 +50,14 @@ class Result:
         summaries: One per stream.
         records_sha256: Checksum of ``records.parquet``.
         n_records: Their number.
+        attachment_sha256: Checksum of ``attachment.bin``; None if the block has none.
     """
 
     block_id: str
     summaries: Mapping[int, Summary]
     records_sha256: str
     n_records: int
+    attachment_sha256: str | None = None
 
 
 class Ledger:
@@ -101,13 +90,14 @@ class Ledger:
                 },
                 content["records_sha256"],
                 content["n_records"],
+                content.get("attachment_sha256"),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def is_complete(self, block_id: str) -> bool:
-        """Whether a block's result is there and its records are those it was written with."""
-        return self._whole_records(block_id) is not None
+        """Whether a block's result is there and its files are those it was written with."""
+        return self._whole(block_id) is not None
 
     def records(self, block_id: str) -> list[Record]:
         """Return the records of a complete block.
@@ -115,18 +105,36 @@ class Ledger:
         Raises:
             FileNotFoundError: If the block is not complete.
         """
-        data = self._whole_records(block_id)
-        if data is None:
-            raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
-        return _from_parquet(data)
+        return from_parquet(self._complete(block_id)[0])
 
-    def _whole_records(self, block_id: str) -> bytes | None:
-        """Return what ``records.parquet`` holds if it is what ``result.json`` speaks of."""
+    def attachment(self, block_id: str) -> bytes | None:
+        """Return what a complete block produced beside its records; None if nothing.
+
+        Raises:
+            FileNotFoundError: If the block is not complete.
+        """
+        return self._complete(block_id)[1]
+
+    def _complete(self, block_id: str) -> tuple[bytes, bytes | None]:
+        files = self._whole(block_id)
+        if files is None:
+            raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
+        return files
+
+    def _whole(self, block_id: str) -> tuple[bytes, bytes | None] | None:
+        """Return records and attachment if both are what ``result.json`` speaks of."""
         result = self.result(block_id)
-        data = None if result is None else self._read(f"{_block(block_id)}/records.parquet")
-        if result is None or data is None or _sha256(data) != result.records_sha256:
+        if result is None:
             return None
-        return data
+        records = self._read(f"{_block(block_id)}/records.parquet")
+        if records is None or _sha256(records) != result.records_sha256:
+            return None
+        if result.attachment_sha256 is None:
+            return records, None
+        attachment = self._read(f"{_block(block_id)}/attachment.bin")
+        if attachment is None or _sha256(attachment) != result.attachment_sha256:
+            return None
+        return records, attachment
 
     def complete(
         self,
@@ -135,6 +143,7 @@ class Ledger:
         summaries: Mapping[int, Summary],
         attempt: Mapping[str, object],
         points: Sequence[TimedPoint] = (),
+        attachment: bytes | None = None,
     ) -> Result:
         """Write a block's result: records, how they came about, and last ``result.json``.
 
@@ -146,12 +155,14 @@ class Ledger:
             summaries: One per stream.
             attempt: When, where and how.
             points: Those that no checkpoint holds.
+            attachment: What the block produced beside its records.
         """
         known = self.result(block_id)
         if known is not None and self.is_complete(block_id):
             return known
-        data = _to_parquet(records)
-        result = Result(block_id, summaries, _sha256(data), len(records))
+        data = to_parquet(records)
+        attached = None if attachment is None else _sha256(attachment)
+        result = Result(block_id, summaries, _sha256(data), len(records), attached)
         content = {
             "block_id": block_id,
             "n_records": result.n_records,
@@ -159,6 +170,9 @@ class Ledger:
             "summaries": {str(stream): summaries[stream] for stream in sorted(summaries)},
         }
         self._publish(f"{_block(block_id)}/records.parquet", data)
+        if attachment is not None:
+            content["attachment_sha256"] = attached
+            self._publish(f"{_block(block_id)}/attachment.bin", attachment)
         self._publish_json(f"{_block(block_id)}/attempt.json", attempt, is_result=False)
         all_points = _first([*self.points(block_id), *points])
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
@@ -192,7 +206,7 @@ class Ledger:
             ValueError: If the checkpoint before is damaged.
         """
         work, position = f"work/{block_id}", segment.position
-        records, state = _to_parquet(segment.records), segment.state()
+        records, state = to_parquet(segment.records), segment.state()
         self._publish(f"{work}/segment-{position:08d}.parquet", records)
         if self._read_json(f"{work}/points-{position:08d}.json") is None:
             points = [{**asdict(point), "timestamp_ms": timestamp_ms} for point in segment.points]
@@ -217,7 +231,7 @@ class Ledger:
                     part = self._read(f"work/{block_id}/segment-{int(number):08d}.parquet")
                     if part is None or _sha256(part) != digest:
                         raise ValueError(f"segment {number} is damaged")
-                    records += _from_parquet(part)
+                    records += from_parquet(part)
             except (ValueError, KeyError, TypeError):
                 continue
             return Resume(position, state), records
@@ -361,16 +375,3 @@ def _as_number(pair: tuple[str, object]) -> int:
 def _protocols(files: Any) -> tuple[str, ...]:
     protocol = files.protocol
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
-
-
-def _to_parquet(records: Sequence[Record]) -> bytes:
-    names = [field.name for field in fields(Record)]
-    columns = [[getattr(record, name) for record in records] for name in names]
-    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=_SCHEMA), buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-def _from_parquet(data: bytes) -> list[Record]:
-    return [Record(**row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]

@@ -60,6 +60,8 @@ class Segment:
         points: The new points.
         state: Makes opaque bytes, from which ``Worker.run`` continues to the same numbers;
             called before the next segment is asked for, or never.
+        attachment: Makes what the block produces beside its records (a translated text, say);
+            only the last segment of a block has one.
     """
 
     position: int
@@ -67,6 +69,7 @@ class Segment:
     records: tuple[Record, ...]
     points: tuple[Point, ...]
     state: Callable[[], bytes]
+    attachment: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ class Worker(Protocol):
     def run(
         self, params: Params, streams: Sequence[int], resume: Resume | None
     ) -> Iterator[Segment]:
-        """Work on one block, yielding a segment wherever it could be taken up again."""
+        """Work on one block, yielding a segment wherever it could be taken up again.
+
+        A block that has an attachment and is taken up at its very end yields its last segment
+        once more, at the same position, with nothing new in it.
+        """
         ...
 
     def verify(self) -> None:

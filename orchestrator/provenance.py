@@ -6,7 +6,17 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_PACKAGES = ("torch", "transformers", "datasets", "ray", "optuna", "mlflow", "numpy", "pyarrow")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "ray",
+    "optuna",
+    "mlflow",
+    "numpy",
+    "pyarrow",
+)
 
 
 def provenance(source: Path) -> Mapping[str, str]:

@@ -298,11 +298,12 @@ class _Sweep:
             self._scheduler.stop()
         self._save_now_and_then()
         wait_s = 0.0 if self._chores else self._around.poll_s
-        step = self._scheduler.step(self._around.clock(), wait_s)
+        now_s = self._around.clock()
+        step = self._scheduler.step(now_s, wait_s)
         self._do_chores(min(max(len(self._chores) - 1, 0), _MOST_CHORES))
         for number in step.started:
             if self._began_s is None:
-                self._began_s = self._around.clock()
+                self._began_s = now_s  # an inline block has ended by now
             entry = self._record.entries[number]
             entry.state = TrialState.RUNNING
             self._chores.append(partial(self._mirror_start, entry))

@@ -86,16 +86,17 @@ class Replica:
         self.done = resume.position if resume else 0
         done_before = saved = self.done
         unsaved: list[Segment] = []
+        attachment = None
         saved_s = went_in_s = time.monotonic()
         working_s = 0.0
         for segment in self._worker.run(item.params, item.streams, resume):
             working_s += time.monotonic() - went_in_s
             unsaved.append(segment)
             records += segment.records
-            self.done = segment.position
+            self.done, attachment = segment.position, segment.attachment
             stops = self.stop_asked and segment.position < segment.total  # else it is done
             is_due = time.monotonic() - saved_s >= self._plan.checkpoint_every_s
-            if is_due or stops:
+            if (is_due or stops) and segment.position > saved:
                 merged = _merged(unsaved)
                 now_ms = int(time.time() * 1000)
                 self._ledger.checkpoint(item.block_id, merged, now_ms, after=saved)
@@ -119,7 +120,14 @@ class Replica:
         }
         now_ms = int(time.time() * 1000)
         points = [TimedPoint(point, now_ms) for segment in unsaved for point in segment.points]
-        self._ledger.complete(item.block_id, _in_order(records), summaries, attempt, points)
+        self._ledger.complete(
+            item.block_id,
+            _in_order(records),
+            summaries,
+            attempt,
+            points,
+            None if attachment is None else attachment(),
+        )
         return Finished(item.block_id, item.attempt)
 
     def _lost(self, item: WorkItem, error: Exception) -> Lost:

@@ -189,6 +189,53 @@ def test_a_value_that_is_no_number_completes_nothing(ledger):
     assert not ledger.is_complete(BLOCK)
 
 
+# -- attachments --------------------------------------------------------------------------
+
+
+def test_a_block_keeps_what_it_produced_beside_its_records(ledger):
+    written = ledger.complete(BLOCK, RECORDS, SUMMARIES, {}, attachment=b"one\n\x00two")
+    assert ledger.attachment(BLOCK) == b"one\n\x00two"
+    assert ledger.is_complete(BLOCK)
+    assert ledger.records(BLOCK) == RECORDS
+    assert ledger.result(BLOCK) == written
+
+
+def test_an_empty_attachment_is_one(ledger):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {}, attachment=b"")
+    assert ledger.attachment(BLOCK) == b""
+
+
+def test_a_block_without_an_attachment_is_written_as_it_always_was(ledger):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+    assert ledger.attachment(BLOCK) is None
+    assert set(json.loads(content(ledger, "result.json"))) == {
+        "block_id",
+        "n_records",
+        "records_sha256",
+        "summaries",
+    }
+
+
+def test_there_is_no_attachment_of_a_block_that_is_not_complete(ledger):
+    with pytest.raises(FileNotFoundError, match=BLOCK):
+        ledger.attachment(BLOCK)
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, gone])
+def test_a_block_with_a_damaged_attachment_is_not_complete_until_it_is_written_again(
+    ledger, damage
+):
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {}, attachment=b"the product")
+    before = files_of(ledger)
+    put(ledger, "attachment.bin", damage(content(ledger, "attachment.bin")))
+    assert not ledger.is_complete(BLOCK)
+    with pytest.raises(FileNotFoundError):
+        ledger.attachment(BLOCK)
+
+    ledger.complete(BLOCK, RECORDS, SUMMARIES, {}, attachment=b"the product")
+    assert files_of(ledger) == before
+
+
 def test_a_file_is_there_whole_or_as_it_was(tmp_path, monkeypatch):
     ledger = Ledger(str(tmp_path))
     ledger.remember_study("a", {"state": "running"})

@@ -269,6 +269,28 @@ def test_a_replica_killed_before_the_result_is_written_goes_on_behind_its_last_c
     assert lab.result_files() == undisturbed
 
 
+@pytest.mark.parametrize("dies_in", ["checkpoint", "complete"])
+def test_what_a_block_produces_is_there_wherever_it_was_killed(
+    lab, every_unit, monkeypatch, dies_in
+):
+    def die(ledger, block, *args, **kwargs):
+        if dies_in == "complete" or args[0].position == 4:
+            raise Killed
+        checkpoint(ledger, block, *args, **kwargs)
+
+    checkpoint = Ledger.checkpoint
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Ledger, dies_in, die)
+        lab.run(attach=True)
+    lab.units.clear()
+    lab.fresh_replica()
+    assert lab.run(attempt=2, attach=True) == Finished(BLOCK, 2)
+    assert lab.units == ([3, 4, 5] if dies_in == "checkpoint" else [])
+    number = following(following(following(0, 1, 0, 0), 1, 1, 0), 1, 2, 0)
+    assert lab.ledger.attachment(BLOCK) == toy_objective.state_of(number)
+    assert len(lab.ledger.records(BLOCK)) == 8
+
+
 def test_a_replica_killed_in_the_middle_goes_on_behind_its_last_checkpoint(
     lab, every_unit, undisturbed
 ):

@@ -62,6 +62,12 @@ def test_the_figures_of_a_run_are_those_of_that_run(lab):
     assert lab.watcher.ended == [(0, True), (1, True)]
 
 
+def test_a_rate_counts_the_time_of_the_first_block_too(lab):
+    one_block = study(base={"streams": 1, "wait_ms": 10})  # 3 units
+    rate = lab.run(one_block).last_run.units_per_s
+    assert 0 < rate <= 100  # each took 10 ms at least, and an inline block ends where it begins
+
+
 def test_a_study_that_is_done_runs_nothing_and_starts_nothing(lab):
     lab.run(GRID)
     before = lab.result_files()

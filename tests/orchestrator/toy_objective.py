@@ -27,6 +27,7 @@ DEFAULTS = {
     "once": None,  # folder that remembers troubles: each happens once only
     "needs": None,  # name of something that must be built first
     "wait_ms": 0,  # per unit
+    "attach": False,  # the last number, as the block's product
 }
 NOT_IN_IDENTITY = ("streams", "per_block", "once", "wait_ms")
 
@@ -110,13 +111,18 @@ class ToyWorker:
             records = [Record(stream, unit, f"item-{unit}", "score", "", value, 1)]
             if unit + 1 == params["units"]:
                 records.append(Record(stream, -1, "", "last", "", value, 1))
+            product = functools.partial(state_of, number)
             yield Segment(
                 position + 1,
                 total,
                 tuple(records),
                 (Point(stream, "score", unit, value),),
-                functools.partial(state_of, number),
+                product,
+                product if params["attach"] and position + 1 == total else None,
             )
+        if done == total and params["attach"]:
+            product = functools.partial(state_of, number)
+            yield Segment(total, total, (), (), product, product)
 
     def verify(self):
         if self._trace:
