@@ -13,6 +13,7 @@ _SOURCE = 0.0  # place of the source language's column
 _TARGETS = 1.25  # place of the first target language's
 _DARK = 0.68  # of the colour scale: from here on text is white
 _SEEN = "#e69f00"
+_ROOMY = 9  # columns; in more, only whole percents fit beside the dots
 _LEGEND = {"always": "seen in every edit", "sometimes": "seen in some streams or edits"}
 
 
@@ -71,7 +72,7 @@ def cross_lingual_heatmap(results: StudyResults) -> go.Figure:
                 mode="markers",
                 marker={
                     "symbol": symbol,
-                    "size": 9,
+                    "size": 9 if len(targets) <= _ROOMY else 6,
                     "color": _SEEN,
                     "line": {"width": 2, "color": _SEEN if state == "sometimes" else "white"},
                 },
@@ -84,7 +85,7 @@ def cross_lingual_heatmap(results: StudyResults) -> go.Figure:
     shares = look.are_shares([low, high])
     floor, ceiling = (math.floor(low * 10) / 10, max(high, 1.0)) if shares else (low, high)
     bar = {"tickformat": ".0%"} if shares else {}
-    _add_numbers(figure, cells, floor, ceiling)
+    _add_numbers(figure, cells, floor, ceiling, whole=shares and len(targets) > _ROOMY)
     figure.update_layout(
         template=look.TEMPLATE,
         height=120 + 40 * len(rows),
@@ -155,14 +156,19 @@ def _add_numbers(
     cells: Sequence[tuple[float, int, Estimate, str]],
     floor: float,
     ceiling: float,
+    *,
+    whole: bool,
 ) -> None:
-    """Write the mean into each cell: white on dark, dark on light."""
+    """Write the mean into each cell: white on dark, dark on light; or its whole percents."""
+    means = [
+        f"{100 * e.mean:.0f}" if whole else look.quantity(e).split(" ")[0] for *_, e, _ in cells
+    ]
     depths = [(e.mean - floor) / ((ceiling - floor) or 1.0) for _, _, e, _ in cells]
     figure.add_scatter(
         x=[x for x, _, _, _ in cells],
         y=[y for _, y, _, _ in cells],
         mode="text",
-        text=[look.quantity(e).split(" ")[0] for _, _, e, _ in cells],
+        text=means,
         textfont={"size": 13, "color": ["white" if d > _DARK else look.INK for d in depths]},
         hoverinfo="skip",
         showlegend=False,

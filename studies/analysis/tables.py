@@ -17,9 +17,13 @@ _TITLES = {
     "cross_lingual_generality": "CLG",
     "cross_lingual_generality_seen": "CLG seen",
     "cross_lingual_generality_unseen": "CLG unseen",
+    "cross_lingual_correction": "CL correction",
     "cross_lingual_rephrase": "CL rephrase",
 }
-_ABBREVIATIONS = "CLG: cross-lingual generality; CL rephrase: rephrases in languages but the source"
+_ABBREVIATIONS = (
+    "CLG: cross-lingual generality; CL correction: CLG where the base model was wrong; "
+    "CL rephrase: rephrases in languages but the source"
+)
 
 
 def headline_metrics(results: StudyResults) -> list[str]:

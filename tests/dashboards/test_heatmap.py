@@ -48,6 +48,17 @@ def test_the_heatmap_writes_a_number_into_each_cell_that_has_one(bilingual: Any)
     assert len(numbers.text) == 8  # three by three, without the undefined one
 
 
+@pytest.mark.parametrize(("n", "text"), [(9, "49.6"), (10, "50")])
+def test_many_languages_leave_room_for_whole_percents_only(
+    make_study: Any, trial_class: Any, n: int, text: str
+) -> None:
+    found = {GENERALITY: 0.496} | {f"{GENERALITY}/l{i}": 0.496 for i in range(n)}
+    figure = cross_lingual_heatmap(make_study([trial_class({"n": 0}, {0: found, 1: found})]))
+    (numbers,) = [trace for trace in figure.data if trace.name == "means"]
+    assert set(numbers.text) == {text}
+    assert "49.6 %" in figure.data[1].hovertext[0][0]
+
+
 def test_the_heatmap_tells_seen_from_unseen(bilingual: Any) -> None:
     figure = cross_lingual_heatmap(bilingual)
     marked = {trace.name: trace for trace in figure.data if trace.name and "seen" in trace.name}

@@ -1,0 +1,57 @@
+"""A figure as a PNG, drawn by a browser: needs the extra ``browser``, Chromium and its driver."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+_SCALE = 2  # of pixels, for sharp text
+_WAIT_S = 60
+
+
+def save_picture(figure: go.Figure, path: Path, *, width: int) -> None:
+    """Draw a figure at the height that it asks for.
+
+    Args:
+        figure: The figure.
+        path: Where the PNG goes.
+        width: In CSS pixels; the PNG has twice as many.
+
+    Raises:
+        FileNotFoundError: If there is no Chromium or no driver on the PATH.
+    """
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        raise FileNotFoundError("a picture needs Chromium and chromedriver on the PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        options = ChromeOptions()
+        options.binary_location = chromium
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--force-device-scale-factor={_SCALE}",
+            f"--window-size={width + 100},{int(figure.layout.height) + 300}",
+            f"--user-data-dir={folder}/profile",
+        ):
+            options.add_argument(flag)
+        page = Path(folder) / "figure.html"
+        drawn = go.Figure(figure).update_layout(width=width)
+        plot = drawn.to_html(full_html=False, config={"displayModeBar": False}, div_id="plot")
+        page.write_text(f"<!DOCTYPE html><meta charset=utf-8>{plot}", encoding="utf-8")
+        chrome = Chrome(options=options, service=ChromeService(driver))
+        try:
+            chrome.get(page.as_uri())
+            WebDriverWait(chrome, _WAIT_S).until(
+                lambda found: found.find_elements(By.CSS_SELECTOR, "#plot .main-svg")
+            )
+            chrome.find_element(By.ID, "plot").screenshot(str(path))
+        finally:
+            chrome.quit()
