@@ -1,14 +1,13 @@
 """Patch neurons: what an edit adds to a feed-forward layer, and how it is kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
-from mpn.errors import MpnInputError, ShapeError
+from mpn.errors import ShapeError
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -103,32 +102,9 @@ class Patches:
         rows = torch.zeros(0, d_model, dtype=dtype)
         return Patches(rows, torch.zeros(0, dtype=dtype), rows)
 
-    def to_bytes(self) -> bytes:
-        """Serialise as safetensors."""
+    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """Serialise as safetensors, with ``metadata`` in the header."""
         tensors = {"keys": self.keys, "biases": self.biases, "values": self.values}
-        data: bytes = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        data: bytes = save(tensors, None if metadata is None else dict(metadata))
         return data
-
-    @staticmethod
-    def from_bytes(data: bytes) -> "Patches":
-        """Read what :meth:`to_bytes` wrote.
-
-        Raises:
-            MpnInputError: If ``data`` is not a safetensors file of patches.
-        """
-        try:
-            tensors = load(data)
-            return Patches(tensors["keys"], tensors["biases"], tensors["values"])
-        except Exception as error:  # safetensors raises its own class from Rust
-            raise MpnInputError(
-                "patches", f"unreadable ({error})", "give a file that mpn has saved"
-            ) from error
-
-    def save(self, path: Path) -> None:
-        """Write the patches to a safetensors file."""
-        path.write_bytes(self.to_bytes())
-
-    @staticmethod
-    def read(path: Path) -> "Patches":
-        """Read a file that :meth:`save` wrote."""
-        return Patches.from_bytes(path.read_bytes())

@@ -54,7 +54,7 @@ def run_study(
     home.make()
     tracker = PatientTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
     around = surroundings(spec, objective, home, watcher, tracker, executor=executor, actors=actors)
-    with _stopping_on_sigint(around.stop):
+    with stopping_on_sigint(around.stop):
         report = run_sweep(spec, objective, home, around)
     return report, tracker.trouble
 
@@ -121,7 +121,7 @@ def _artifacts(results: StudyResults) -> Mapping[str, str]:
 
 
 @contextmanager
-def _stopping_on_sigint(stop: StopRequest) -> Iterator[None]:
+def stopping_on_sigint(stop: StopRequest) -> Iterator[None]:
     """Stop at the next checkpoint on the first Ctrl-C, and at once on the second."""
 
     def handle(number: int, frame: FrameType | None) -> None:

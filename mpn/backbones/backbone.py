@@ -4,7 +4,6 @@ Everything below the patched FFN is frozen, so what it is given is computed once
 patch changes only the FFN's output, after which ``suffix`` gives the logits.
 """
 
-import inspect
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mpn.errors import MpnInputError
 from mpn.fingerprints import model_fingerprint
 from mpn.patches import Activation
 from mpn.pretrained import load
+from mpn.tokenising import Tokeniser
 
 Positions = Literal["all", "cls"]
 """Of a text: each that holds a token, or [CLS] alone."""
@@ -103,7 +103,7 @@ class Backbone:
         self.n_layers: int = config.num_hidden_layers
         split = BertLayers if self.architecture.has_bert_layers else OwnForward
         self._split = split(self.model, self.architecture)
-        self._input_names = set(inspect.signature(self.model.forward).parameters)
+        self._tokeniser = Tokeniser(self.model, self.tokenizer, self.max_tokens)
         self._checksum = self.checksum()
 
     @property
@@ -157,20 +157,8 @@ class Backbone:
 
     def tokenize(self, texts: Sequence[Text]) -> dict[str, Tensor]:
         """Return padded model inputs of some texts (or text pairs), on the device."""
-        segments = [list(segment) for segment in zip(*texts, strict=True)]
-        batch = self.tokenizer(
-            *segments,
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            max_length=self.max_tokens,
-            return_tensors="pt",
-        )
-        return {
-            name: tensor.to(self.device)
-            for name, tensor in batch.items()
-            if name in self._input_names
-        }
+        inputs = self._tokeniser.inputs(texts)
+        return {name: tensor.to(self.device) for name, tensor in inputs.items()}
 
     @torch.no_grad()
     def prefix(self, texts: Sequence[Text], layer: int) -> Prefix:

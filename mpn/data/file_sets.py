@@ -65,3 +65,9 @@ def languages_of(paths: Sequence[Path]) -> tuple[str, ...] | None:
 
 def _words(path: Path) -> set[str]:
     return set(re.split(r"[._-]", bare_name(path) or ""))
+
+
+def by_name(found: Sequence[Path], languages: Sequence[str]) -> dict[str, Path]:
+    """Return files by their names: those of some languages, where names tell the language."""
+    told_apart = languages_of(found) is not None
+    return {f.name: f for f in found if not told_apart or language_of(f) in languages}

@@ -10,7 +10,7 @@ import torch
 
 from mpn.data.corpus import Corpus
 from mpn.edits import Text
-from mpn.finetuning.batches import Tokeniser
+from mpn.tokenising import Tokeniser
 
 _BATCH = 64
 _NORMAL_QUANTILE = 1.959963984540054  # of 97.5 %

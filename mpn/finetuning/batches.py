@@ -1,12 +1,9 @@
-"""Batches of texts: which rows, in which order, and as what the model takes."""
+"""The batches of a training: which rows, in which order."""
 
-import inspect
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from mpn.edits import Text
@@ -39,31 +36,3 @@ class WholeTraining(Sampler[list[int]]):
         batches = length_bucketed_batches(self._lengths, self._batch_size, generator)
         for batch in itertools.islice(batches, self._n_steps):
             yield batch.tolist()
-
-
-class Tokeniser:
-    """Turns texts into what a model takes, no wider than the longest of them."""
-
-    def __init__(self, model: Any, tokenizer: Any, max_tokens: int) -> None:
-        """Take a model's tokenizer; what its ``forward`` does not take is left out."""
-        self._tokenizer, self._max_tokens = tokenizer, max_tokens
-        self._names = set(inspect.signature(model.forward).parameters)
-
-    def inputs(self, texts: Sequence[Text]) -> dict[str, Tensor]:
-        """Return padded inputs, ``[n_texts, n_tokens]`` each, on the CPU."""
-        segments = [list(segment) for segment in zip(*texts, strict=True)]
-        batch = self._tokenizer(
-            *segments,
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            max_length=self._max_tokens,
-            return_tensors="pt",
-        )
-        return {name: tensor for name, tensor in batch.items() if name in self._names}
-
-    def labelled(self, rows: Sequence[tuple[Text, int]]) -> dict[str, Tensor]:
-        """Return inputs with ``labels [n_texts]``."""
-        return self.inputs([text for text, _ in rows]) | {
-            "labels": torch.tensor([label for _, label in rows])
-        }

@@ -25,11 +25,12 @@ from transformers.utils import logging as transformers_logging
 from mpn.data.model_folders import no_progress_bar
 from mpn.errors import MpnInputError
 from mpn.finetuning.accuracy import LanguageAccuracy, measure_accuracy
-from mpn.finetuning.batches import Tokeniser, WholeTraining
+from mpn.finetuning.batches import WholeTraining
 from mpn.finetuning.checkpoints import last_whole, mark_whole
 from mpn.finetuning.encoders import load_classifier
 from mpn.finetuning.recipe import Recipe
 from mpn.seeding import derive_seed
+from mpn.tokenising import Tokeniser
 
 _LOGGED = ("loss", "learning_rate", "grad_norm")
 _CHECKPOINTS_KEPT = 2  # one is whole while the other is written

@@ -7,17 +7,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mpn.data.sources import corpus_fingerprint, corpus_languages, load_corpus
+from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
 from mpn.errors import MpnInputError
 from mpn.metrics.summary import summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
-from mpn.model_sources import build_model, find_model, fingerprint
+from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
 from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """To be raised whenever the same parameters give other records."""
 
 
@@ -54,7 +54,8 @@ class EditStreamObjective:
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.
 
-        Left out: how many streams there are, and how they are cut into blocks.
+        Left out: how many streams there are, how they are cut into blocks, and how languages are
+        paired where none is.
         """
         settings = settings_of(params)
         corpus_digest = corpus_fingerprint(settings.dataset)
@@ -65,12 +66,15 @@ class EditStreamObjective:
         content["backbone"] = {
             "fingerprint": fingerprint(directory),
             "max_tokens": settings.backbone.max_tokens,
+            "labels": settings.backbone.labels,
         }
-        for name in ("path", "revision", "limit", "split", "languages", "name"):
+        for name in CONTENT:
             del content["dataset"][name]
         content["dataset"]["fingerprint"] = corpus_digest
         for name in ("count", "side_by_side"):
             del content["streams"][name]
+        if settings.pairing.languages == 0:
+            content["pairing"] = {"languages": 0}
         return {"results_version": RESULTS_VERSION, **content}
 
     def prepare(
@@ -118,20 +122,28 @@ class EditStreamObjective:
 
 
 def _problems(settings: EditStreamSettings) -> Iterator[Problem]:
-    """Check languages and paths, which need no model."""
+    """Check languages, paths and names, which need no model."""
     try:
         settings = settings_of(settings.to_json())
-        languages = corpus_languages(settings.dataset)
-        source = settings.streams.source_language
-        if source not in languages:
-            raise MpnInputError(
-                "streams.source_language", source, f"the data set has {' '.join(languages)}"
-            )
-        targets = sorted(set(languages) - {source})
-        settings.pairing.drawn_from(targets, seed=0, stream=0)
-        corpus_fingerprint(settings.dataset)
     except MpnInputError as error:
         yield problem_of(error)
+        return
+    for check in (_check_languages, lambda settings: check_model(settings.backbone)):
+        try:
+            check(settings)
+        except MpnInputError as error:
+            yield problem_of(error)
+
+
+def _check_languages(settings: EditStreamSettings) -> None:
+    languages = corpus_languages(settings.dataset)
+    source = settings.streams.source_language
+    if source not in languages:
+        raise MpnInputError(
+            "streams.source_language", source, f"the data set has {' '.join(languages)}"
+        )
+    settings.pairing.drawn_from(sorted(set(languages) - {source}), seed=0, stream=0)
+    corpus_fingerprint(settings.dataset)
 
 
 def _without(params: Params, wrong: Sequence[tuple[str | int, ...]]) -> EditStreamSettings:

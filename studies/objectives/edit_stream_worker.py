@@ -5,19 +5,16 @@ from collections.abc import Iterator, Sequence
 import torch
 import transformers
 
-from mpn.backbones import Backbone
-from mpn.data.sources import corpus_fingerprint, load_corpus
 from mpn.editors.transformer_patcher import TransformerPatcher
 from mpn.metrics.summary import ALONG_THE_STREAM, summarise
 from mpn.metrics.values import MetricValue
-from mpn.model_sources import build_model, find_model
-from mpn.queries import QueryCache
 from mpn.streams.edit_streams import EditStreams
 from mpn.streams.state import StreamsState
 from mpn.workbench import Workbench
 from orchestrator.errors import ReplicaDirtyError
 from orchestrator.objective import Params, Point, Record, Resume, Segment, Site
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
+from studies.objectives.edit_stream_workbench import backbone_of, corpus_of, workbench_of
 from studies.objectives.method_errors import input_errors
 
 _CURVES = ("reliability", "cross_lingual_generality", "locality", "edit_retention_so_far")
@@ -92,30 +89,10 @@ class EditStreamWorker:
         )
         if self._bench is None or self._key != key:
             self._bench = None  # give the memory back before more is asked for
-            cache = self._site.cache
-            digest = corpus_fingerprint(settings.dataset)
-            corpus = load_corpus(settings.dataset, cache / "datasets")
-            directory = find_model(settings.backbone, digest, cache)
-            if directory is None:
-                directory = build_model(settings.backbone, corpus, digest, cache, _silent)
-            backbone = Backbone(
-                directory, device=self._site.device, max_tokens=settings.backbone.max_tokens
-            )
+            corpus = corpus_of(settings, self._site)
+            backbone = backbone_of(settings, corpus, self._site)
             self.loads += 1
-            self._bench = Workbench(
-                backbone,
-                corpus,
-                source_language=settings.streams.source_language,
-                seed=settings.dataset.seed,
-                evaluation_examples=settings.dataset.evaluation_examples,
-                evaluation_sample=settings.dataset.evaluation_sample,
-                neighbours=settings.dataset.neighbours,
-                cache=QueryCache(
-                    cache / "queries",
-                    storage=settings.query_storage,
-                    limit_gib=self._site.cache_gib,
-                ),
-            )
+            self._bench = workbench_of(settings, backbone, corpus, self._site)
             self._key = key
         return self._bench
 
@@ -142,7 +119,3 @@ def _points(stream: int, values: Sequence[MetricValue]) -> Iterator[Point]:
         for metric in _CURVES:
             if metric in headline:
                 yield Point(stream, metric, position, headline[metric])
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Tell nobody."""

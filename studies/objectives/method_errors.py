@@ -13,9 +13,14 @@ def problem_of(error: MpnInputError) -> Problem:
 
 
 @contextmanager
-def input_errors() -> Iterator[None]:
-    """Turn what the method says of its input into what the orchestrator never retries."""
+def input_errors(where: str = "the study", state: str | None = None) -> Iterator[None]:
+    """Turn what the method says of its input into what the orchestrator never retries.
+
+    Args:
+        where: What holds the input, as its user would call it.
+        state: What state the world is in, and what to do; None: as of a study.
+    """
     try:
         yield
     except MpnInputError as error:
-        raise InputError("the study", [problem_of(error)]) from error
+        raise InputError(where, [problem_of(error)], state) from error

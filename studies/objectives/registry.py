@@ -4,5 +4,8 @@ from collections.abc import Mapping
 
 from orchestrator.objective import Objective
 from studies.objectives.edit_stream import EditStreamObjective
+from studies.objectives.translation import TranslationObjective
 
-OBJECTIVES: Mapping[str, Objective] = {EditStreamObjective.name: EditStreamObjective()}
+OBJECTIVES: Mapping[str, Objective] = {
+    one.name: one for one in (EditStreamObjective(), TranslationObjective())
+}

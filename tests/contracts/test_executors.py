@@ -114,6 +114,12 @@ def expected_values(seed, streams=(0, 1), n_units=3):
 
 
 class TestExecutor:
+    def test_what_a_block_produces_is_in_the_ledger(self, lab):
+        item = lab.item(attach=True, streams=(0,), units=1)
+        assert lab.one(item) == Finished(item.block_id, 1)
+        number = following(0, 0, 0, item.trial)
+        assert lab.ledger.attachment(item.block_id) == toy_objective.state_of(number)
+
     def test_every_item_is_reported_exactly_once(self, lab):
         items = [lab.item() for _ in range(5)]
         events = lab.run(*items)

@@ -3,9 +3,13 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 import yaml
+
+from mpn.data.readers.xnli import LANGUAGES
+from studies.running import bundled_specs
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -129,12 +133,37 @@ def test_resume_continues_by_name(home):
     assert home.json("status", "small", "--json")["last_run"]["blocks_reused"] == 6
 
 
-@pytest.mark.parametrize(
-    "name", ["quickstart", "paired_languages", "patch_layer", "loss_weights", "search"]
-)
-def test_every_study_that_comes_along_can_be_planned(mpn, name):
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """Folders with the names of the data and models that studies ask for; nothing is in them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPN_REAL_DATA", str(tmp_path / "real"))
+    for model in ("mbert-xnli", "xlmr-xnli", "mbert-xfever"):
+        (tmp_path / "base-models" / model).mkdir(parents=True)
+    (tmp_path / "real" / "models" / "xnli-minilm-multi").mkdir(parents=True)
+    (tmp_path / "real" / "xnli").mkdir()
+    for language in LANGUAGES:
+        (tmp_path / "real" / "xnli" / f"test.{language}.jsonl").touch()
+    (tmp_path / "xfever" / "data" / "test").mkdir(parents=True)
+    for language in ("cs", "en", "it"):
+        (tmp_path / "xfever" / "data" / "test" / f"{language}.parquet").touch()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in bundled_specs().glob("*.yaml")))
+def test_every_study_that_comes_along_can_be_planned(mpn, prepared, name):
     plan = mpn.json("plan", name, "--json")
     assert plan["totals"]["trials"] >= 3
+    assert sum(trial["baseline"] for trial in plan["trials"]) == (not plan["search"])
+
+
+@pytest.mark.parametrize("path", sorted(bundled_specs().glob("*.yaml")), ids=lambda path: path.stem)
+def test_study_files_pin_what_they_take_from_the_hub(path):
+    base = yaml.safe_load(path.read_text())["base"]
+    from_hub = [base["backbone"]] if "/" in base["backbone"]["name"] else []
+    from_hub += [base["dataset"]] if base["dataset"]["name"] == "xnli" else []
+    for source in from_hub:
+        is_folder = source.get("path") or source["name"].startswith(("$", "base-models/"))
+        assert is_folder or re.fullmatch("[0-9a-f]{40}", source["revision"])
 
 
 def test_the_doctor_finds_this_machine_fit(mpn):
@@ -149,8 +178,6 @@ def test_json_is_strict(home):
 
 
 def test_study_files_say_what_they_ask_and_expect(mpn):
-    from studies.running import bundled_specs
-
     for path in bundled_specs().glob("*.yaml"):
         content = yaml.safe_load(path.read_text())
         assert content["question"].endswith("?")

@@ -20,7 +20,7 @@ from mpn.data.scratch_model import ensure_scratch_model
 from mpn.edits import ParallelExample
 from mpn.errors import MpnInputError
 from mpn.finetuning.accuracy import measure_accuracy, most_frequent_share, wilson_interval
-from mpn.finetuning.batches import Tokeniser, WholeTraining
+from mpn.finetuning.batches import WholeTraining
 from mpn.finetuning.encoders import load_classifier, open_encoder
 from mpn.finetuning.publishing import publish, read_record
 from mpn.finetuning.recipe import make_recipe
@@ -28,6 +28,7 @@ from mpn.finetuning.settings import FinetuneSettings
 from mpn.finetuning.training import finetune
 from mpn.fingerprints import RECORD, model_fingerprint
 from mpn.model_sources import BackboneSettings
+from mpn.tokenising import Tokeniser
 
 SETTINGS = {"steps": 12, "batch": 8, "lr": 1e-3, "save_every": 5, "log_every": 2, "max_tokens": 40}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpn.errors import MpnInputError, ShapeError
+from mpn.errors import ShapeError
 from mpn.patches import Patches
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())["patched_ffn"][0]
@@ -39,25 +39,6 @@ def test_a_patched_ffn_reproduces_the_reference():
     outputs = hidden @ tensors["down_weight"].T + tensors["down_bias"]
     outputs = outputs + patches.contribution(tensors["inputs"], gelu)
     torch.testing.assert_close(outputs, tensors["outputs"], atol=1e-9, rtol=0)
-
-
-def test_patches_survive_being_written_and_read(tmp_path):
-    TWO.save(tmp_path / "patch.safetensors")
-    read = Patches.read(tmp_path / "patch.safetensors")
-    assert torch.equal(read.keys, TWO.keys)
-    assert torch.equal(read.biases, TWO.biases)
-    assert torch.equal(read.values, TWO.values)
-
-
-def test_a_patch_of_one_neuron_is_small_on_disk(tmp_path):
-    one = Patches(torch.zeros(1, 768), torch.zeros(1), torch.zeros(1, 768))
-    one.save(tmp_path / "patch.safetensors")
-    assert (tmp_path / "patch.safetensors").stat().st_size <= 20_000
-
-
-def test_a_damaged_file_is_refused():
-    with pytest.raises(MpnInputError, match="patches: unreadable"):
-        Patches.from_bytes(b"not safetensors")
 
 
 def test_joined_patches_add_up():

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -67,6 +69,42 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
     assert "$NOWHERE/xnli" in problems[0].found
 
 
+@pytest.mark.parametrize(
+    ("dataset", "place"),
+    [
+        ({"name": "xnli"}, "dataset.revision"),  # of the hub, and not pinned
+        ({"name": "xnli", "revision": "main"}, "dataset.revision"),
+        ({"name": "files"}, "dataset.path"),
+        ({"name": "files", "path": "nowhere.jsonl"}, "dataset.path"),
+        ({"name": "mini", "labels": ["SUPPORTS"]}, "dataset.labels"),
+        ({"name": "xnli", "labels": ["SUPPORTS"]}, "dataset.labels"),
+        ({"name": "mini", "edits": "random"}, "dataset.edits"),
+        ({"name": "files", "split": "a b"}, "dataset.split"),
+        ({"name": "files", "columns": {"claim": "text"}}, "dataset.columns"),
+    ],
+)
+def test_a_data_set_that_cannot_be_read_is_a_problem_of_the_plan(dataset, place):
+    _, problems = OBJECTIVE.resolve({"dataset": dataset})
+    assert problems[0].place.startswith(place)
+
+
+def test_a_corpus_of_the_hub_that_is_pinned_is_planned_without_reading_it():
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    resolved(dataset={"name": "xnli", "revision": commit})
+    resolved(dataset={"name": "pawsx", "revision": commit})
+
+
+def test_planning_does_not_wait_for_datasets(tmp_path):
+    (tmp_path / "a.jsonl").write_text("never read as JSON")
+    resolve = (
+        "import sys; from studies.objectives.edit_stream import EditStreamObjective as E; "
+        f"print(E().resolve({{'dataset': {{'name': 'files', 'path': '{tmp_path}/a.jsonl', "
+        "'languages': ['en', 'sw']}})[1], 'datasets' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", resolve], capture_output=True, text=True)
+    assert done.stdout == "[] False\n", done.stderr
+
+
 def test_a_block_is_some_streams_side_by_side():
     params = resolved(streams={"count": 5, "edits": 7, "side_by_side": 2})
     assert OBJECTIVE.blocks(params) == ((0, 1), (2, 3), (4,))
@@ -105,6 +143,33 @@ def test_whatever_changes_records_enters_the_identity(cache, path):
         node = node[parent]
     node[last] += 1
     assert OBJECTIVE.identity(changed, cache) != OBJECTIVE.identity(params, cache)
+
+
+def test_without_pairing_it_does_not_matter_how_languages_would_be_chosen(cache):
+    def identity(languages, choice):
+        pairing = {"languages": languages, "choice": choice}
+        return OBJECTIVE.identity(resolved(pairing=pairing), cache)
+
+    assert identity(0, "fixed") == identity(0, "random")
+    assert identity(1, "fixed") != identity(1, "random")
+
+
+def test_the_choice_of_edits_enters_the_identity_and_what_is_done_about_bad_rows_does_not(
+    cache, tmp_path
+):
+    base = OBJECTIVE.identity(resolved(), cache)
+    other = resolved(dataset={"edits": "counterfactual"})
+    assert OBJECTIVE.identity(other, cache) != base
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("any")
+    files = {"name": "files", "path": str(rows), "languages": ["en", "sw"]}
+    identities = [
+        OBJECTIVE.identity(resolved(dataset=files | more), cache)
+        for more in ({}, {"bad_rows": "drop"}, {"max_characters": 9}, {"verified": "only"})
+    ]
+    assert identities[0] == identities[1]
+    assert identities[0] not in identities[2:]
+    assert "path" not in identities[0]["dataset"]
 
 
 def test_other_weights_are_another_identity_wherever_they_lie(cache):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mpn.data.file_sets import find_files, language_of, languages_of
+from mpn.data.file_sets import by_name, find_files, language_of, languages_of
 from mpn.data.parallel_folder import contents
 from mpn.data.readers.parallel import ParallelReader
 from mpn.data.readers.protocol import field_of, needed_path, rephrases_of
@@ -34,9 +34,7 @@ class FilesReader:
         """See :class:`Reader`."""
         if _is_parallel(settings):
             return ParallelReader().files(settings, languages)
-        found = find_files(needed_path(settings), settings.split)
-        told_apart = languages_of(found) is not None
-        return {f.name: f for f in found if not told_apart or language_of(f) in languages}
+        return by_name(find_files(needed_path(settings), settings.split), languages)
 
     def rows(
         self, settings: DatasetSettings, languages: Sequence[str], cache: Path

@@ -1,0 +1,244 @@
+"""The commands that plan, run and show studies."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.errors import InputError, Problem, suggestion
+from orchestrator.home import Home
+from orchestrator.ledger import Ledger
+from orchestrator.results import StudyResults
+from studies.analysis.tables import FORMATS, cautions, footnote, render_table, terminal_table
+from studies.commands.launching import (
+    ActorsOption,
+    ExecutorOption,
+    check_executor,
+    exit_if_failed,
+    launch,
+    say,
+)
+from studies.commands.options import HomeOption, SetOption, home_of, load_spec, usage_error
+
+commands = typer.Typer()
+
+SpecArgument = Annotated[
+    str, typer.Argument(help="A study file, or the name of one that comes with mpn.")
+]
+StudyArgument = Annotated[str, typer.Argument(help="Name of a study that was run in this home.")]
+
+
+@commands.command()
+def run(
+    spec: SpecArgument,
+    home: HomeOption = None,
+    executor: ExecutorOption = "ray",
+    actors: ActorsOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Start a study, or continue it: what is finished is never run again.
+
+    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted.
+    """
+    check_executor(executor)
+    study = load_spec(spec, set_ or [])
+    place = home_of(home)
+    again = _again(spec, home, set_ or [])
+    report = launch(study, place, executor=executor, actors=actors, again=again)
+    for caution in cautions(_results(study.study, place)):
+        say(caution)
+    suffix = "" if home is None else f" --home {home}"
+    say(f"See it with: mpn table {study.study}{suffix}, mpn report ..., mpn ui{suffix}")
+    exit_if_failed(report)
+
+
+@commands.command()
+def resume(
+    study: StudyArgument,
+    home: HomeOption = None,
+    executor: ExecutorOption = "ray",
+    actors: ActorsOption = None,
+) -> None:
+    """Continue a study by its name, as it was last run in this home."""
+    memory = _memory(study, home_of(home))
+    path = home_of(home).path / "studies" / f"{study}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(memory["spec"]))
+    run(str(path), home, executor, actors)
+
+
+@commands.command()
+def plan(
+    spec: SpecArgument,
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    set_: SetOption = None,
+) -> None:
+    """Show what a study would run, without running it."""
+    study = load_spec(spec, set_ or [])
+    from studies.objectives.registry import OBJECTIVES
+    from studies.planning import planned
+
+    content = planned(study, OBJECTIVES[study.objective], home_of(home))
+    if as_json:
+        typer.echo(json.dumps(content, allow_nan=False, indent=1))
+        return
+    table = Table(title=f"{study.study}: {study.question}", title_justify="left")
+    for column in (
+        "trial",
+        *(content["trials"][0]["params"] if content["trials"] else ()),
+        "blocks",
+        "in ledger",
+    ):
+        table.add_column(column)
+    for trial in content["trials"]:
+        values = [json.dumps(value) for value in trial["params"].values()]
+        mark = " (baseline)" if trial["baseline"] else ""
+        table.add_row(
+            f"{trial['trial']} {trial['label']}{mark}",
+            *values,
+            str(trial["blocks"]),
+            str(trial["blocks_in_ledger"]),
+        )
+    Console().print(table)
+    counts = content["totals"]
+    typer.echo(
+        f"{counts['trials']} trials, {counts['blocks']} blocks, {counts['units']} "
+        f"{content['unit']}; {counts['blocks_in_ledger']} blocks are in the ledger already."
+    )
+    if not content["prepared"]:
+        typer.echo("The base model is not built yet; it will be, before the first block.")
+
+
+@commands.command()
+def status(
+    study: StudyArgument,
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show how far a study is."""
+    from orchestrator.status import study_status
+
+    place = home_of(home)
+    content = study_status(study, _memory(study, place), place)
+    if as_json:
+        typer.echo(json.dumps(content, allow_nan=False, indent=1))
+        return
+    console = Console(highlight=False)
+    console.print(f"{study}: {content['state']}")
+    for what in ("trials", "blocks"):
+        counts = ", ".join(f"{n} {state}" for state, n in content[what].items() if n)
+        console.print(f"  {what}: {counts or 'none yet'}")
+    if content["last_run"]:
+        console.print(
+            "  last run: " + ", ".join(f"{k} {v}" for k, v in content["last_run"].items())
+        )
+
+
+@commands.command()
+def table(
+    study: StudyArgument,
+    home: HomeOption = None,
+    form: Annotated[
+        str, typer.Option("--format", help=f"{', '.join(FORMATS)}; default: for this terminal.")
+    ] = "",
+) -> None:
+    """Show what a study found: a row per trial, with intervals over streams."""
+    results = _results(study, home_of(home))
+    if form:
+        if form not in FORMATS:
+            raise usage_error("--format", form, ", ".join(FORMATS))
+        typer.echo(render_table(results, form), nl=False)
+        return
+    if not results.rows():
+        typer.echo(f"{study} has no complete block yet.")
+        return
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(terminal_table(results, console.width))
+    console.print(footnote(results), style="dim")
+
+
+@commands.command()
+def report(
+    study: StudyArgument,
+    home: HomeOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="File. Default: STUDY.html in the home.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Draw a study as one self-contained HTML page."""
+    from dashboards.report import render_report
+
+    place = home_of(home)
+    target = out or place.path / "reports" / f"{study}.html"
+    page = render_report(_results(study, place))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(page, encoding="utf-8")
+    typer.echo(str(target))
+
+
+@commands.command()
+def ui(
+    home: HomeOption = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve the MLflow UI over a home, on 127.0.0.1."""
+    place = home_of(home)
+    if not (place.path / "mlflow.db").exists():
+        raise usage_error("--home", str(place.path), "a home in which a study was run")
+    typer.echo(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C ends it)", err=True)
+    arguments = [
+        sys.executable, "-m", "mlflow", "server",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", place.mlflow_uri,
+        "--default-artifact-root", place.artifacts.resolve().as_uri(),
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execve(sys.executable, arguments, environment)
+
+
+@commands.command()
+def doctor(home: HomeOption = None) -> None:
+    """Check what is installed, which devices there are, and whether a study could run."""
+    from studies.doctor import checks
+
+    console = Console(highlight=False)
+    bad = 0
+    for check in checks(home_of(home)):
+        mark = "[green]ok [/green]" if check.good else "[red]bad[/red]"
+        console.print(f"{mark} {check.name}: {check.found}")
+        bad += not check.good
+    if bad:
+        raise typer.Exit(2)
+
+
+def _memory(study: str, home: Home) -> dict[str, Any]:
+    ledger = Ledger(str(home.ledger))
+    known = ledger.study_names()
+    memory = ledger.study(study) if study in known else None
+    if memory is None:
+        wanted = suggestion(study, known, "Run here") if known else "no study was run here yet"
+        raise InputError(
+            f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
+        )
+    return memory
+
+
+def _results(study: str, home: Home) -> StudyResults:
+    _memory(study, home)
+    results = StudyResults.load(Ledger(str(home.ledger)), study)
+    assert results is not None
+    return results
+
+
+def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
+    words = ["mpn run", spec, *(["--home", str(home)] if home else [])]
+    return " ".join([*words, *(f"--set {override}" for override in overrides)])
