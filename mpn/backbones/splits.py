@@ -1,6 +1,5 @@
 """A model in two parts: up to the input of one feed-forward layer, and from its output on."""
 
-import functools
 from typing import Any, NoReturn
 
 import torch
@@ -25,7 +24,7 @@ class OwnForward:
         """
         self.model = model
         self.architecture = architecture
-        self._upper = functools.lru_cache(maxsize=2)(self._make_upper)
+        self._uppers: dict[int, tuple[Any, Given]] = {}
 
     def block_inputs(self, inputs: dict[str, Tensor], layer: int) -> Tensor:
         """Return what a layer's FFN and its residual are given, ``[n, n_positions, d_model]``."""
@@ -40,7 +39,9 @@ class OwnForward:
             mask: Which positions hold a token, bool ``[n, n_positions]``.
             layer: Its index.
         """
-        upper, given = self._upper(layer)
+        if layer not in self._uppers:
+            self._uppers[layer] = self._make_upper(layer)
+        upper, given = self._uppers[layer]
         given.states = hidden
         try:
             ids = torch.zeros_like(mask, dtype=torch.int64)  # what they are is not looked at

@@ -1,6 +1,8 @@
 """Every architecture of the table, saved in the hub's layout and loaded again: edited, measured."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -89,6 +91,23 @@ def test_an_edit_succeeds_and_is_measured_alike_by_both_engines(any_backbone, co
     assert [v.value for v in values[0] if v.metric == "reliability"] == [1.0, 1.0]
     assert {v.language for v in values[0] if v.metric == "locality"} == set(corpus.languages)
     assert any_backbone.is_untouched()
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_a_model_that_is_let_go_gives_its_memory_back_at_once(
+    architecture, tokenizer, texts, tmp_path
+):
+    """A worker lets one model go before it loads the next; no cycle may keep it until later."""
+    backbone = Backbone(save_tiny_model(architecture, tmp_path, tokenizer))
+    backbone.verify_split(texts, 1)
+    weights = weakref.ref(backbone.model.get_input_embeddings().weight)
+    gc.collect()
+    gc.disable()
+    try:
+        del backbone
+        assert weights() is None
+    finally:
+        gc.enable()
 
 
 def test_an_architecture_that_is_not_in_the_table_is_refused(tmp_path, tokenizer):
