@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangedLabel:
     """A label that changed on a text that the edit is not about."""
 
     language: str
@@ -59,7 +59,7 @@ class SideEffects:
     """
 
     n_texts: dict[str, int]
-    changes: tuple[Change, ...]
+    changes: tuple[ChangedLabel, ...]
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,11 @@ def edit_by_hand(
     pairing = PairingSettings(languages="all", choice="fixed")
     batch = EditBatch(rows, columns, torch.tensor([wish.label]), [EditSeed(seed, 0, 0)])
     outcome = TransformerPatcher(editor, pairing).edit(engine, batch, memory)
+    patches = outcome.change
+    assert isinstance(patches, Patches)
     with torch.no_grad():
         before, after = (
-            engine.logits(rows, patches)[0].softmax(-1).tolist()
-            for patches in (None, outcome.patches)
+            engine.logits(rows, change)[0].softmax(-1).tolist() for change in (None, patches)
         )
     roles: list[Role] = ["source"]
     roles += ["paired" if language in paired else "unseen" for language in others]
@@ -115,7 +116,7 @@ def edit_by_hand(
         Answer(language, role, wish.example.texts[language], tuple(old), tuple(new))
         for language, role, old, new in zip(languages, roles, before, after, strict=True)
     )
-    return HandOutcome(outcome.patches[0], outcome.efforts[0], answers)
+    return HandOutcome(patches[0], outcome.efforts[0], answers)
 
 
 def side_effects(engine: Any, panel: Panel, patches: Patches) -> SideEffects:
@@ -127,11 +128,11 @@ def side_effects(engine: Any, panel: Panel, patches: Patches) -> SideEffects:
         patches: The edit's neurons, one set.
     """
     rows = engine.load(panel.texts)
-    one = Patches(*(t[None] for t in patches.tensors()))
+    one = patches.mapped(lambda tensor: tensor[None])
     before, after = (engine.predictions(rows, p)[0].tolist() for p in (None, one))
     n_texts = dict(Counter(panel.languages))
     changes = tuple(
-        Change(language, text, old, new)
+        ChangedLabel(language, text, old, new)
         for language, text, old, new in zip(
             panel.languages, panel.texts, before, after, strict=True
         )

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
+from mpn.changes import Change
 from mpn.errors import ShapeError
 
 Activation = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(Change):
     """Neurons beside a frozen feed-forward layer: ``FFN(q) + sum_i act(q . k_i + b_i) v_i``.
 
     With leading dimensions, several independent sets of neurons (one an edit) in one object.
@@ -64,28 +65,37 @@ class Patches:
 
     def __getitem__(self, edit: int) -> "Patches":
         """Return one set of neurons out of several."""
-        return Patches(self.keys[edit], self.biases[edit], self.values[edit])
+        return self.mapped(lambda tensor: tensor[edit])
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """See :class:`mpn.changes.Change`."""
+        return cls(**tensors)
+
+    def named(self) -> dict[str, Tensor]:
+        """See :class:`mpn.changes.Change`."""
+        return {"keys": self.keys, "biases": self.biases, "values": self.values}
+
+    def then(self, later: "Patches") -> "Patches":
+        """See :class:`mpn.changes.Change`: the neurons of both, in order."""
+        n = max(len(self), len(later))
+        return Patches.concatenate([p if len(p) == n else p.repeated(n) for p in (self, later)])
+
+    def steps(self, n: int) -> "Sequence[Patches]":
+        """See :class:`mpn.changes.Change`."""
+        neurons = torch.arange(self.n_patch).chunk(n)
+        return [
+            Patches(self.keys[..., own, :], self.biases[..., own], self.values[..., own, :])
+            for own in neurons
+        ]
+
+    def repeated(self, n: int) -> "Patches":
+        """Return the only set of neurons ``n`` times."""
+        return self.take(torch.zeros(n, dtype=torch.int64))
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return keys, biases and values, for what is done to each."""
         return self.keys, self.biases, self.values
-
-    def put(self, edits: Tensor, patches: "Patches") -> None:
-        """Write sets of neurons at some indices of the leading dimension, in place."""
-        for target, source in zip(self.tensors(), patches.tensors(), strict=True):
-            target[edits.to(target.device)] = source
-
-    def take(self, edits: Tensor) -> "Patches":
-        """Return the sets of neurons at some indices of the leading dimension."""
-        return Patches(*(t[edits] for t in self.tensors()))
-
-    def detach(self) -> "Patches":
-        """Return the same neurons, of no graph."""
-        return Patches(*(t.detach() for t in self.tensors()))
-
-    def to(self, device: torch.device | str) -> "Patches":
-        """Return the same neurons on a device."""
-        return Patches(*(t.to(device) for t in self.tensors()))
 
     @staticmethod
     def concatenate(patches: Sequence["Patches"]) -> "Patches":
@@ -101,10 +111,3 @@ class Patches:
         """Return a set of no neurons."""
         rows = torch.zeros(0, d_model, dtype=dtype)
         return Patches(rows, torch.zeros(0, dtype=dtype), rows)
-
-    def to_bytes(self, metadata: Mapping[str, str] | None = None) -> bytes:
-        """Serialise as safetensors, with ``metadata`` in the header."""
-        tensors = {"keys": self.keys, "biases": self.biases, "values": self.values}
-        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        data: bytes = save(tensors, None if metadata is None else dict(metadata))
-        return data

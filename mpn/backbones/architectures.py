@@ -42,12 +42,15 @@ class FeedForward:
 
     def __call__(self, queries: Tensor) -> Tensor:
         """Return the FFN's output, before the residual, shaped as ``queries``."""
-        if self.gated:
-            hidden, gate = self.up(queries).chunk(2, -1)
-            output: Tensor = self.down(self.activation(hidden) * gate)
-        else:
-            output = self.down(self.activation(self.up(queries)))
+        output: Tensor = self.down(self.between(self.up(queries)))
         return output
+
+    def between(self, hidden: Tensor) -> Tensor:
+        """Return the layer's neurons, ``[..., width]``, of what ``up`` gives."""
+        if not self.gated:
+            return self.activation(hidden)
+        hidden, gate = hidden.chunk(2, -1)
+        return self.activation(hidden) * gate
 
 
 @dataclass(frozen=True)

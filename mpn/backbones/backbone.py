@@ -137,6 +137,26 @@ class Backbone:
         """Return the feed-forward layer at an index."""
         return self.architecture.site(self.model, layer)
 
+    def ffn_parameters(self, layer: int) -> dict[str, str]:
+        """Return a feed-forward layer's weights: their names in the model, and in the layer.
+
+        In the layer they are ``up.weight``, ``up.bias``, ``down.weight`` and ``down.bias``.
+        """
+        site = self.site(layer)
+        local = {
+            id(parameter): f"{part}.{name}"
+            for part, module in (("up", site.up), ("down", site.down))
+            for name, parameter in module.named_parameters()
+        }
+        named = self.model.named_parameters()
+        return {name: local[id(weight)] for name, weight in named if id(weight) in local}
+
+    def layer_parameters(self, layer: int) -> list[str]:
+        """Return the names of all of a layer's weights: those whose first number is its index."""
+        names = [name for name, _ in self.model.named_parameters()]
+        numbers = ([part for part in name.split(".") if part.isdigit()] for name in names)
+        return [n for n, own in zip(names, numbers, strict=True) if own[:1] == [str(layer)]]
+
     def reads_cls_only(self, layer: int) -> bool:
         """Whether nothing above a layer's FFN reads another position than [CLS]."""
         return layer == self.n_layers - 1 and self.head is not None

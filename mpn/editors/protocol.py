@@ -6,9 +6,9 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
+from mpn.changes import Change
 from mpn.engines.protocol import Engine
 from mpn.memory import MemoryBank
-from mpn.patches import Patches
 
 RowsT = TypeVar("RowsT")
 
@@ -46,8 +46,8 @@ class Effort:
 
     Attributes:
         steps: Gradient steps.
-        separable: Whether its neurons could learn to tell it from the memory; one that cannot
-            fails, however long it is trained.
+        separable: Whether it could be told from the memory; one that cannot be fails, however
+            long it is trained.
     """
 
     steps: int
@@ -59,11 +59,11 @@ class EditOutcome:
     """The changes computed for a batch.
 
     Attributes:
-        patches: One set of neurons an edit, leading dimension ``n_edits``.
+        change: One an edit, leading dimension ``n_edits``.
         efforts: What each edit took.
     """
 
-    patches: Patches
+    change: Change
     efforts: tuple[Effort, ...]
 
 

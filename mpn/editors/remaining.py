@@ -5,11 +5,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from mpn.changes import Change
 from mpn.editors.protocol import EditBatch, EditOutcome, Effort
 from mpn.engines.dropout import DropoutSettings
 from mpn.engines.protocol import Engine
 from mpn.memory import MemoryBank
-from mpn.patches import Patches
 from mpn.seeding import torch_generator
 
 RowsT = TypeVar("RowsT")
@@ -57,7 +57,7 @@ class Remaining(Generic[RowsT]):
         self.held_out = torch.full((len(batch.labels),), torch.inf, device=device)
         self.separable = torch.ones(len(batch.labels), dtype=torch.bool)
         self._steps = torch.zeros(len(batch.labels), dtype=torch.int64)
-        self._finished: Patches | None = None
+        self._finished: Change | None = None
         self.rows = self._rows()
 
     def __len__(self) -> int:
@@ -76,20 +76,21 @@ class Remaining(Generic[RowsT]):
         generators = [self._generators[edit] for edit in self.edits.tolist()]
         return self._engine.views(self.rows, dropout, generators)
 
-    def finish(self, done: Tensor, patches: Patches, n_steps: int) -> None:
-        """Let some edits go with the neurons that they have.
+    def finish(self, done: Tensor, change: Change, n_steps: int) -> None:
+        """Let some edits go with what they have become.
 
         Args:
             done: Which, bool ``[n_edits]`` on the device.
-            patches: Neurons of all that remain, ``[n_edits]``.
+            change: Of all that remain, ``[n_edits]``.
             n_steps: Steps that they took.
         """
         leaving, staying = done.cpu(), (~done).nonzero().squeeze(-1)
+        gone = self.edits[leaving]
         if self._finished is None:
-            shapes = ((len(self._batch.labels), *t.shape[1:]) for t in patches.tensors())
-            self._finished = Patches(*(patches.keys.new_empty(shape) for shape in shapes))
-        self._finished.put(self.edits[leaving], patches.take(done))
-        self._steps[self.edits[leaving]] = n_steps
+            self._finished = change.take(done).spread(len(self._batch.labels), gone)
+        else:
+            self._finished.put(gone, change.take(done))
+        self._steps[gone] = n_steps
         self.edits = self.edits[~leaving]
         self.labels = self.labels[staying]
         self.memory = self.memory.of_edits(staying)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mpn.editors.optimizer import OptimizerSettings
+from mpn.editors.stopping import StopSettings
 from mpn.engines.dropout import DropoutSettings
 from mpn.losses import PenaltyShape
 from mpn.settings import Settings
@@ -46,24 +47,6 @@ class MemorySettings(Settings):
     ceiling: float = -3.0
     gap: float = 3.0
     shape: PenaltyShape = "exp"
-
-
-class StopSettings(Settings):
-    """When an edit ends before ``max_steps``.
-
-    Attributes:
-        when: What must be right: the ``source`` row, ``all`` rows of the edit batch; ``never``
-            always takes every step.
-        min_steps: First step after which is checked.
-        every: Steps between checks.
-        improvement: An edit goes on while its held-out memory loss falls by more than this
-            from one check to the next.
-    """
-
-    when: Literal["source", "all", "never"] = "source"
-    min_steps: PositiveInt = 100
-    every: PositiveInt = 25
-    improvement: NonNegativeFloat = 0.001
 
 
 class TransformerPatcherSettings(Settings):

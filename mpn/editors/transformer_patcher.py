@@ -7,12 +7,13 @@ where the reference has one output unit; the learning rate's schedule watches th
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from mpn.editors.optimizer import BatchedAdam
+from mpn.changes import Change
+from mpn.editors.descent import descend, is_right, schedule
 from mpn.editors.protocol import EditBatch, EditOutcome, EditSeed
 from mpn.editors.remaining import Remaining
 from mpn.editors.settings import MemorySettings, TransformerPatcherSettings
@@ -49,47 +50,18 @@ class TransformerPatcher:
         Returns:
             The neurons, and what they took.
         """
-        optimizer = self._settings.optimizer
-        remaining = Remaining(engine, batch, memory, self._schedule(batch))
-        adam = BatchedAdam(self._start(engine, remaining.rows, batch.seeds), optimizer)
-        patches = self._patches(adam.parameters)
-        for n_steps in range(1, optimizer.max_steps + 1):
-            remaining.go_to(n_steps - 1)
-            losses = self._losses(engine, remaining, patches)
-            adam.step(*torch.autograd.grad(losses.sum(), adam.parameters))
-            patches = self._patches(adam.parameters)
-            if self._is_check(n_steps):
-                adam.check(losses.detach())
-            done = self._done(engine, remaining, patches.detach(), n_steps)
-            if done is not None and done.any():
-                remaining.finish(done, patches.detach(), n_steps)
-                if not len(remaining):
-                    break
-                adam.keep(~done)
-                patches = self._patches(adam.parameters)
-        else:
-            everything = torch.ones_like(remaining.labels, dtype=torch.bool)
-            remaining.finish(everything, patches.detach(), optimizer.max_steps)
-        return remaining.outcome()
-
-    def _schedule(self, batch: EditBatch[RowsT]) -> Tensor:
-        """Return the columns that each edit trains on, ``[n_edits, n_steps or 1, n_rows]``."""
-        drawn = torch.stack(
-            [
-                self._pairing.schedule(
-                    batch.columns.shape[1] - 1,
-                    n_steps=self._settings.optimizer.max_steps,
-                    seed=seed.seed,
-                    stream=seed.stream,
-                    edit=seed.position,
-                )
-                for seed in batch.seeds
-            ]
+        columns = schedule(batch, self._pairing, n_steps=self._settings.optimizer.max_steps)[:, 0]
+        rows = engine.take(batch.rows, columns, torch.arange(len(columns)))
+        return descend(
+            engine,
+            batch,
+            memory,
+            Neurons(self._settings, engine),
+            self._start(engine, rows, batch.seeds),
+            pairing=self._pairing,
+            optimizer=self._settings.optimizer,
+            stop=self._settings.stop,
         )
-        if (drawn == drawn[:, :1]).all():
-            drawn = drawn[:, :1]
-        edits = torch.arange(len(drawn))[:, None, None]
-        return batch.columns[edits, drawn]
 
     def _start(self, engine: Engine[RowsT], rows: RowsT, seeds: Sequence[EditSeed]) -> Tensor:
         """Return the parameters at their start, ``[n_edits, n]``: keys, biases, values' factors."""
@@ -104,9 +76,23 @@ class TransformerPatcher:
             noise = torch.stack([self._noise(seed, keys.shape[1:]) for seed in seeds])
             values = [torch.full_like(keys, _VALUE_SCALE), noise.to(keys)]
         flat = torch.cat([part.flatten(1) for part in (keys, biases, *values)], 1)
-        return flat.detach().requires_grad_()
+        return flat
 
-    def _patches(self, parameters: Tensor) -> Patches:
+    @staticmethod
+    def _noise(seed: EditSeed, shape: torch.Size) -> Tensor:
+        generator = torch_generator(seed.seed, "value noise", seed.stream, seed.position)
+        return torch.randn(shape, generator=generator)
+
+
+class Neurons(Generic[RowsT]):
+    """The neurons of a batch of edits in training; see :class:`mpn.editors.descent.Training`."""
+
+    def __init__(self, settings: TransformerPatcherSettings, engine: Engine[RowsT]) -> None:
+        """Take the settings."""
+        self._settings = settings
+        self._engine = engine
+
+    def change(self, parameters: Tensor, remaining: Remaining[RowsT]) -> Patches:
         """Return the neurons that parameters are; values may be a product of two parts."""
         n_patch = self._settings.patches_per_edit
         n_factors = 1 if self._settings.value_init == "zero" else 2
@@ -116,18 +102,9 @@ class TransformerPatcher:
         shape = (len(parameters), n_patch, wide // n_patch)
         return Patches(keys.reshape(shape), biases, values.reshape(shape))
 
-    @staticmethod
-    def _noise(seed: EditSeed, shape: torch.Size) -> Tensor:
-        generator = torch_generator(seed.seed, "value noise", seed.stream, seed.position)
-        return torch.randn(shape, generator=generator)
-
-    def _losses(
-        self,
-        engine: Engine[RowsT],
-        remaining: Remaining[RowsT],
-        patches: Patches,
-    ) -> Tensor:
+    def losses(self, remaining: Remaining[RowsT], change: Change) -> Tensor:
         """Return each edit's loss, ``[n_edits]``."""
+        patches, engine = _neurons(change), self._engine
         rows, dropout = remaining.rows, self._settings.dropout
         if dropout is not None:
             rows = remaining.views(dropout)
@@ -166,54 +143,24 @@ class TransformerPatcher:
         averaged = loudest.shape[1]  # rows that do not count among them, which add nothing
         return losses * (averaged / memory.counts(len(losses)).clamp(max=averaged))
 
-    def _is_check(self, n_steps: int) -> bool:
-        stop = self._settings.stop
-        return n_steps >= stop.min_steps and (n_steps - stop.min_steps) % stop.every == 0
-
-    def _done(
-        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches, n_steps: int
-    ) -> Tensor | None:
-        """Return which edits end after a step, bool ``[n_edits]``; None where nobody looks."""
-        done = None
-        if n_steps == min(_PROBED_AT, self._settings.optimizer.max_steps):
-            separable = self._is_separable(engine, remaining, patches)
-            remaining.separable[remaining.edits] = separable.cpu()
-            done = ~separable
-        if self._settings.stop.when == "never":
-            return None
-        if self._is_check(n_steps):
-            enough = self._is_enough(engine, remaining, patches)
-            done = enough if done is None else enough | done
-        return done
-
-    @torch.no_grad()
-    def _is_enough(
-        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
-    ) -> Tensor:
-        """Whether each edit is right and its held-out memory loss stands still, ``[n_edits]``."""
-        held_out = torch.zeros_like(remaining.held_out)
+    def held_out_losses(self, remaining: Remaining[RowsT], change: Change) -> Tensor:
+        """Return the memory losses on held-out rows, ``[n_edits]``."""
         rows = remaining.memory.held_out
-        if self._settings.memory is not None and len(rows):
-            own = patches.pre_activations(engine.queries(remaining.rows))
-            bank = MemoryBank(rows, rows)
-            held_out = self._memory_loss(bank, own, patches, self._settings.memory)
-        improved = held_out < remaining.held_out - self._settings.stop.improvement
-        remaining.held_out = held_out
-        return self._is_right(engine, remaining, patches) & ~improved
+        if self._settings.memory is None or not len(rows):
+            return torch.zeros_like(remaining.held_out)
+        own = _neurons(change).pre_activations(self._engine.queries(remaining.rows))
+        bank = MemoryBank(rows, rows)
+        return self._memory_loss(bank, own, _neurons(change), self._settings.memory)
 
-    @torch.no_grad()
-    def _is_right(
-        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
-    ) -> Tensor:
-        """Whether each edit says what it should, bool ``[n_edits]``."""
-        answers = engine.logits(remaining.rows, patches).argmax(-1)
-        right = answers == remaining.labels[:, None]
-        return right.all(-1) if self._settings.stop.when == "all" else right[:, 0]
+    def is_hopeless(
+        self, remaining: Remaining[RowsT], change: Change, n_steps: int
+    ) -> Tensor | None:
+        """Return which edits' neurons have not begun to tell them from the memory."""
+        if n_steps != min(_PROBED_AT, self._settings.optimizer.max_steps):
+            return None
+        return ~self._is_separable(remaining, _neurons(change))
 
-    @torch.no_grad()
-    def _is_separable(
-        self, engine: Engine[RowsT], remaining: Remaining[RowsT], patches: Patches
-    ) -> Tensor:
+    def _is_separable(self, remaining: Remaining[RowsT], patches: Patches) -> Tensor:
         """Whether a neuron has begun to tell each edit from the memory, bool ``[n_edits]``.
 
         Where [CLS] hardly depends on the text none can: the edit is not right, and its
@@ -225,6 +172,12 @@ class TransformerPatcher:
         loudest = memory.loudest(patches, settings.top_k)
         counted = memory.counts(len(remaining)).clamp(max=loudest.shape[1])
         mean = loudest.nan_to_num(neginf=0.0).sum(1) / counted[:, None]
-        own = patches.pre_activations(engine.queries(remaining.rows))[:, 0]
+        own = patches.pre_activations(self._engine.queries(remaining.rows))[:, 0]
         best = (own - mean).amax(-1)
-        return (best > 0.01 * settings.gap) | self._is_right(engine, remaining, patches)
+        right = is_right(self._engine, remaining, patches, self._settings.stop)
+        return (best > 0.01 * settings.gap) | right
+
+
+def _neurons(change: Change) -> Patches:
+    assert isinstance(change, Patches)
+    return change

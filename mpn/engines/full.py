@@ -1,20 +1,23 @@
 """The plain full model: slow, and the oracle of every faster way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from mpn.backbones import Backbone, Positions
 from mpn.backbones.backbone import dropouts
+from mpn.changes import Change, WeightDeltas
 from mpn.edits import Text
 from mpn.engines.dropout import DropoutSettings, kept_shares
 from mpn.patches import Patches
 
 _TEXTS_AT_ONCE = 256
+_NO_WEIGHTS: Mapping[str, Tensor] = {}
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,7 @@ class FullRows:
 
     Attributes:
         texts: ``[n_edits][n]``.
-        absorbed: Patches that are part of the model, each with a leading dimension of
-            ``n_edits`` or 1.
+        absorbed: What is part of the model, each with a leading dimension of ``n_edits`` or 1.
         dropout_seeds: One for each edit: the model runs with dropout; none: without.
         dropout_rate: In all its dropouts; None: each has its own.
         shares: One for each edit: what the FFN's inputs are multiplied with, for the neurons and
@@ -32,26 +34,27 @@ class FullRows:
     """
 
     texts: tuple[tuple[Text, ...], ...]
-    absorbed: tuple[Patches, ...] = ()
+    absorbed: tuple[Change, ...] = ()
     dropout_seeds: tuple[int, ...] = ()
     dropout_rate: float | None = None
     shares: tuple[Tensor, ...] = ()
 
 
 class FullEngine:
-    """Runs the whole model for every row, with hooks that add the neurons."""
+    """Runs the whole model for every row: with hooks that add neurons, or with other weights."""
 
     def __init__(self, backbone: Backbone, *, layer: int, positions: Positions = "all") -> None:
         """Open a site.
 
         Args:
             backbone: The frozen model.
-            layer: Index of the layer whose FFN is patched.
+            layer: Index of the layer whose FFN gets neurons.
             positions: Where neurons act: at every position, or at [CLS] only.
         """
         self.backbone = backbone
         self.layer = layer
         self._positions = positions
+        self._weights: dict[str, Tensor] = dict(backbone.model.named_parameters())
         self._last: tuple[FullRows, Tensor] | None = None  # rows under dropout, their queries
 
     def load(self, texts: Sequence[Text]) -> FullRows:
@@ -71,7 +74,7 @@ class FullEngine:
             for edit, chosen in zip(edits.tolist(), columns.tolist(), strict=True)
         )
         absorbed = tuple(
-            p if len(p.keys) == 1 else p.take(edits.to(p.keys.device)) for p in rows.absorbed
+            change if len(change) == 1 else change.take(edits) for change in rows.absorbed
         )
         return FullRows(picked, absorbed)
 
@@ -120,53 +123,78 @@ class FullEngine:
             found = [queries[:1] for queries in found]
         return torch.cat(found)
 
-    def logits(self, rows: FullRows, patches: Patches | None = None) -> Tensor:
+    def logits(self, rows: FullRows, change: Change | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
-        new = () if patches is None else (patches,)
-        n_edits = max([len(rows.texts), *(len(p.keys) for p in (*rows.absorbed, *new))])
+        new = () if change is None else (change,)
+        n_edits = max([len(rows.texts), *map(len, (*rows.absorbed, *new))])
         groups, queries = [], []
         for edit in range(n_edits):
-            old, own = (
-                [p[edit if len(p.keys) > 1 else 0] for p in sets] for sets in (rows.absorbed, new)
-            )
+            old, own = ([_of_edit(c, edit) for c in some] for some in (rows.absorbed, new))
             shares = rows.shares[edit] if rows.shares else None
             with attached(
-                self.backbone, self.layer, own, self._positions, absorbed=old, shares=shares
+                self.backbone,
+                self.layer,
+                [c for c in own if isinstance(c, Patches)],
+                self._positions,
+                absorbed=[c for c in old if isinstance(c, Patches)],
+                shares=shares,
             ) as seen:
-                groups.append(self._logits(rows, edit if len(rows.texts) > 1 else 0))
+                weights = self._changed(c for c in (*old, *own) if isinstance(c, WeightDeltas))
+                groups.append(self._logits(rows, edit if len(rows.texts) > 1 else 0, weights))
                 queries.append(seen.pop()[:, 0])
         self._last = (rows, torch.stack(queries)) if rows.dropout_seeds else None
         return torch.stack(groups)
 
     @torch.no_grad()
-    def predictions(self, rows: FullRows, patches: Patches | None = None) -> Tensor:
+    def predictions(self, rows: FullRows, change: Change | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
         n = len(rows.texts[0])
         parts = []
         for start in range(0, n, _TEXTS_AT_ONCE):
             texts = tuple(own[start : start + _TEXTS_AT_ONCE] for own in rows.texts)
-            parts.append(self.logits(replace(rows, texts=texts), patches).argmax(-1))
+            parts.append(self.logits(replace(rows, texts=texts), change).argmax(-1))
         return torch.cat(parts, 1).cpu()
 
-    def absorb(self, rows: FullRows, patches: Patches) -> FullRows:
+    def absorb(self, rows: FullRows, change: Change) -> FullRows:
         """See :class:`mpn.engines.protocol.Engine`."""
-        return replace(rows, absorbed=(*rows.absorbed, patches))
+        before = rows.absorbed
+        if before and isinstance(change, WeightDeltas) and isinstance(before[-1], WeightDeltas):
+            return replace(rows, absorbed=(*before[:-1], before[-1].then(change)))
+        return replace(rows, absorbed=(*before, change))
 
-    def _logits(self, rows: FullRows, edit: int) -> Tensor:
-        """Run the model as it is on the texts of one edit."""
+    def _changed(self, changes: Iterable[WeightDeltas]) -> dict[str, Tensor]:
+        """Return the weights that are not the base model's."""
+        weights: dict[str, Tensor] = {}
+        for change in changes:
+            for name, delta in change.deltas.items():
+                weight = weights[name] if name in weights else self._weights[name]
+                weights[name] = weight + delta
+        return weights
+
+    def _logits(
+        self, rows: FullRows, edit: int, weights: Mapping[str, Tensor] = _NO_WEIGHTS
+    ) -> Tensor:
+        """Run the model on the texts of one edit, with some weights in the place of its own."""
         inputs = self.backbone.tokenize(rows.texts[edit])
         if not rows.dropout_seeds:
-            return _logits_of(self.backbone, inputs)
+            return _logits_of(self.backbone, inputs, weights)
         device = self.backbone.device
         # The model's dropout draws from torch's global generator, which is left as it was.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(rows.dropout_seeds[edit])  # noqa: TID251
             with _dropping_out(self.backbone, rows.dropout_rate):
-                return _logits_of(self.backbone, inputs)
+                return _logits_of(self.backbone, inputs, weights)
 
 
-def _logits_of(backbone: Backbone, inputs: dict[str, Tensor]) -> Tensor:
-    logits: Tensor = backbone.model(**inputs).logits
+def _of_edit(change: Change, edit: int) -> Change:
+    """Return one change out of several, without the leading dimension."""
+    return change.mapped(lambda tensor: tensor[edit if len(tensor) > 1 else 0])
+
+
+def _logits_of(
+    backbone: Backbone, inputs: dict[str, Tensor], weights: Mapping[str, Tensor]
+) -> Tensor:
+    logits: Tensor = functional_call(backbone.model, dict(weights), kwargs=inputs).logits
     return logits
 
 

@@ -1,4 +1,4 @@
-"""What an editor and the metrics need of a model with a patch site."""
+"""What an editor and the metrics need of a model that is changed."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -7,22 +7,26 @@ import torch
 from torch import Tensor
 
 from mpn.backbones import Backbone, Positions
+from mpn.changes import Change
 from mpn.edits import Text
 from mpn.engines.dropout import DropoutSettings
-from mpn.patches import Patches
 
 RowsT = TypeVar("RowsT")
 
 
 class Engine(Protocol[RowsT]):
-    """A model, read and patched at one FFN.
+    """A model, read at one FFN and changed there, or anywhere.
 
-    Texts are loaded into *rows*, from which an engine gives queries and patched logits. Rows have
-    two leading dimensions, ``[n_edits or 1, n]``, so that independent edits run side by side;
-    patches have one, ``[n_edits]``.
+    Texts are loaded into *rows*, from which an engine gives queries and the changed model's
+    logits. Rows have two leading dimensions, ``[n_edits or 1, n]``, so that independent edits run
+    side by side; changes have one, ``[n_edits or 1]``.
 
-    Contract: ``logits`` equals the full model's, with the patches' neurons added to the FFN of
-    the site, up to rounding; it is differentiable in the patches. Nothing writes to the model.
+    Contract: ``logits`` equals the full model's, with neurons added to the FFN of the site or
+    deltas to its weights, up to rounding; it is differentiable in the change. Nothing writes to
+    the model.
+
+    Attributes:
+        layer: Index of the layer at whose FFN the model is read; what is below is as it was.
     """
 
     backbone: Backbone
@@ -33,7 +37,7 @@ class Engine(Protocol[RowsT]):
         ...
 
     def regroup(self, rows: RowsT, n_edits: int) -> RowsT:
-        """Reshape rows without absorbed patches to ``[n_edits, n]``, in the same order."""
+        """Reshape rows without absorbed changes to ``[n_edits, n]``, in the same order."""
         ...
 
     def take(self, rows: RowsT, columns: Tensor, edits: Tensor) -> RowsT:
@@ -73,16 +77,16 @@ class Engine(Protocol[RowsT]):
         """
         ...
 
-    def logits(self, rows: RowsT, patches: Patches | None = None) -> Tensor:
-        """Return patched logits, ``[n_edits, n, n_labels]``."""
+    def logits(self, rows: RowsT, change: Change | None = None) -> Tensor:
+        """Return the changed model's logits, ``[n_edits, n, n_labels]``."""
         ...
 
-    def predictions(self, rows: RowsT, patches: Patches | None = None) -> Tensor:
+    def predictions(self, rows: RowsT, change: Change | None = None) -> Tensor:
         """Return predicted labels on the CPU, int64 ``[n_edits, n]``; in parts that fit."""
         ...
 
-    def absorb(self, rows: RowsT, patches: Patches) -> RowsT:
-        """Return rows on which patches are part of the model: ``[n_edits or 1]`` on either."""
+    def absorb(self, rows: RowsT, change: Change) -> RowsT:
+        """Return rows on which a change is part of the model: ``[n_edits or 1]`` on either."""
         ...
 
 

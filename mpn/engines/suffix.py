@@ -1,4 +1,4 @@
-"""Any layer: the prefix never runs again, only what stands above the patches."""
+"""Any layer: the prefix never runs again, only the changed layer and what stands above it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from mpn.backbones import Backbone, Positions
+from mpn.changes import Change
 from mpn.edits import Text
 from mpn.engines.dropout import DropoutSettings, dropped
-from mpn.patches import Patches
+from mpn.engines.effects import Effect
 from mpn.queries import QueryCache
 from mpn.warm import Warm
 
@@ -26,14 +27,14 @@ class TokenRows:
         states: The frozen FFN's outputs plus its inputs, ``[n_tokens, d_model]``.
         starts: First token of each row, int64 on the CPU, ``[n_edits or 1, n]``.
         lengths: Tokens of each row, of the same shape.
-        absorbed: Patches that are part of the model, ``[n_edits or 1]``.
+        absorbed: What is part of the model, ``[n_edits or 1]``.
     """
 
     queries: Tensor
     states: Tensor
     starts: Tensor
     lengths: Tensor
-    absorbed: Patches | None = None
+    absorbed: Change | None = None
 
 
 class SuffixEngine:
@@ -47,12 +48,13 @@ class SuffixEngine:
         Args:
             backbone: The frozen model.
             layer: Index of the layer.
-            positions: Where neurons act: at every position, or at [CLS] only.
+            positions: Where changes act: at every position, or at [CLS] only.
             cache: Where FFN inputs are kept.
         """
         self.backbone = backbone
         self.layer = layer
         self._positions = positions
+        self._effect = Effect(backbone, layer)
         self._cache = cache
         self._warm: Warm[TokenRows] = Warm(
             _WARM_GIB, lambda rows: rows.queries.nbytes + rows.states.nbytes
@@ -71,8 +73,8 @@ class SuffixEngine:
         """See :class:`mpn.engines.protocol.Engine`."""
         index = (edits[:, None], columns)
         absorbed = rows.absorbed
-        if absorbed is not None and len(absorbed.keys) > 1:
-            absorbed = absorbed.take(edits.to(self.backbone.device))
+        if absorbed is not None and len(absorbed) > 1:
+            absorbed = absorbed.take(edits)
         return replace(
             rows, starts=rows.starts[index], lengths=rows.lengths[index], absorbed=absorbed
         )
@@ -80,7 +82,7 @@ class SuffixEngine:
     def views(
         self, rows: TokenRows, dropout: DropoutSettings, generators: Sequence[torch.Generator]
     ) -> TokenRows:
-        """See :class:`mpn.engines.protocol.Engine`; absorbed neurons are taken into the states."""
+        """See :class:`mpn.engines.protocol.Engine`; what is absorbed is taken into the states."""
         lengths = rows.lengths.repeat(1, dropout.views)
         starts = rows.starts.repeat(1, dropout.views)
         queries, states = [], []
@@ -91,8 +93,8 @@ class SuffixEngine:
             queries.append(own)
             states.append(rows.states[index])
             if rows.absorbed is not None:
-                absorbed = rows.absorbed[edit if len(rows.absorbed.keys) > 1 else 0]
-                added = absorbed.contribution(own, self.backbone.activation)
+                of_edit = torch.tensor([edit if len(rows.absorbed) > 1 else 0])
+                added = self._effect(rows.absorbed.take(of_edit), own[None])[0]
                 if self._positions == "cls":
                     added[~torch.isin(index, starts[edit].to(index.device))] = 0
                 states[-1] = states[-1] + added
@@ -112,13 +114,14 @@ class SuffixEngine:
         packed = self._cache.packed(self.backbone, texts, self.layer, kept)
         return self.backbone.queries(packed.inputs, self.layer)
 
-    def logits(self, rows: TokenRows, patches: Patches | None = None) -> Tensor:
+    def logits(self, rows: TokenRows, change: Change | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`."""
         index = self._tokens(rows)
         queries, states = rows.queries[index], rows.states[index]
-        for added in (rows.absorbed, patches):
-            if added is not None:
-                states = self._patched(queries, states, added)
+        if change is not None:
+            rows = self.absorb(rows, change)
+        if rows.absorbed is not None:
+            states = self._changed(queries, states, rows.absorbed)
         n_edits, n, width = states.shape[:3]
         lengths = rows.lengths.to(queries.device, non_blocking=True)
         mask = torch.arange(width, device=queries.device) < lengths[..., None]
@@ -128,10 +131,10 @@ class SuffixEngine:
         return logits.reshape(n_edits, n, -1)
 
     @torch.no_grad()
-    def predictions(self, rows: TokenRows, patches: Patches | None = None) -> Tensor:
+    def predictions(self, rows: TokenRows, change: Change | None = None) -> Tensor:
         """See :class:`mpn.engines.protocol.Engine`; rows of like length run together."""
-        sets = [p for p in (rows.absorbed, patches) if p is not None]
-        n_edits = max([len(rows.starts), *(len(p.keys) for p in sets)])
+        rows = rows if change is None else self.absorb(rows, change)
+        n_edits = max(len(rows.starts), 1 if rows.absorbed is None else len(rows.absorbed))
         lengths = rows.lengths.amax(0)
         order = lengths.argsort(stable=True)
         budget = max(1, _TOKENS_AT_ONCE[self.backbone.device.type] // n_edits)
@@ -139,20 +142,13 @@ class SuffixEngine:
         for part in _parts(lengths[order].tolist(), budget):
             columns = order[part]
             piece = replace(rows, starts=rows.starts[:, columns], lengths=rows.lengths[:, columns])
-            found.append(self.logits(piece, patches).argmax(-1))
+            found.append(self.logits(piece).argmax(-1))
         return torch.cat(found, 1).cpu()[:, order.argsort()]
 
-    def absorb(self, rows: TokenRows, patches: Patches) -> TokenRows:
+    def absorb(self, rows: TokenRows, change: Change) -> TokenRows:
         """See :class:`mpn.engines.protocol.Engine`; beside the suffix, old neurons cost little."""
-        old = rows.absorbed
-        if old is None:
-            return replace(rows, absorbed=patches)
-        n_edits = max(len(old.keys), len(patches.keys))
-        both = [
-            p.take(torch.zeros(n_edits, dtype=torch.int64)) if len(p.keys) < n_edits else p
-            for p in (old, patches)
-        ]
-        return replace(rows, absorbed=Patches.concatenate(both))
+        both = change if rows.absorbed is None else rows.absorbed.then(change)
+        return replace(rows, absorbed=both)
 
     @torch.no_grad()
     def _load(self, texts: Sequence[Text]) -> TokenRows:
@@ -168,10 +164,10 @@ class SuffixEngine:
         index = rows.starts[..., None] + offsets
         return index.to(rows.queries.device, non_blocking=True)
 
-    def _patched(self, queries: Tensor, states: Tensor, patches: Patches) -> Tensor:
-        """Add the patches' contributions, ``[n_edits, n, width, d_model]``."""
+    def _changed(self, queries: Tensor, states: Tensor, change: Change) -> Tensor:
+        """Add what a change adds, ``[n_edits, n, width, d_model]``."""
         acting = queries.shape[2] if self._positions == "all" else 1
-        added = patches.contribution(queries[:, :, :acting].flatten(1, 2), self.backbone.activation)
+        added = self._effect(change, queries[:, :, :acting].flatten(1, 2))
         added = added.reshape(len(added), -1, acting, added.shape[-1])
         if acting == queries.shape[2]:
             return states + added

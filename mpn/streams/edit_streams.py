@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from mpn.changes import Change
 from mpn.editors.protocol import EditBatch, Editor, EditSeed, Effort
 from mpn.engines.protocol import Engine
 from mpn.errors import MpnInputError
@@ -83,7 +84,7 @@ class EditStreams(Generic[RowsT]):
         Yields:
             Progress, wherever the streams could be taken up again.
         """
-        start = state or StreamsState.start(len(self._data), self._engine.backbone.d_model)
+        start = state or StreamsState.start(len(self._data))
         if protocol == "single":
             return self._run_single(start, batch_size)
         return self._run_sequential(start)
@@ -97,8 +98,8 @@ class EditStreams(Generic[RowsT]):
             values = self._measuring.edits(
                 "single",
                 chosen.tolist(),
-                engine.predictions(rows, outcome.patches),
-                engine.predictions(self._evaluation, outcome.patches),
+                engine.predictions(rows, outcome.change),
+                engine.predictions(self._evaluation, outcome.change),
                 outcome.efforts,
             )
             done = first + len(chosen)
@@ -111,13 +112,16 @@ class EditStreams(Generic[RowsT]):
         sources = engine.regroup(engine.load(texts), n_streams)
         evaluation = self._evaluation
         trained = self._trained_queries()
-        for position in range(state.done):
-            sources, evaluation = self._absorbed(history, position, sources, evaluation)
+        for step in history.steps():
+            sources, evaluation = (engine.absorb(rows, step) for rows in (sources, evaluation))
         for position in range(state.done, self._n_edits):
             chosen = torch.arange(n_streams) * self._n_edits + position
-            own = self._own_rows(history, position, chosen)
-            efforts = self._edit_wrong(history, position, chosen, own, trained)
-            own, sources, evaluation = self._absorbed(history, position, own, sources, evaluation)
+            own = self._own_rows(history, chosen)
+            change, efforts = self._edit_wrong(history, position, chosen, own, trained)
+            if change is not None:
+                own, sources, evaluation = (
+                    engine.absorb(rows, change) for rows in (own, sources, evaluation)
+                )
             values = merged(
                 self._measuring.edits(
                     "sequential",
@@ -133,23 +137,16 @@ class EditStreams(Generic[RowsT]):
             done = position + 1
             yield StreamProgress(done * n_streams, values, history.state(done))
 
-    def _absorbed(self, history: History, position: int, *rows: RowsT) -> tuple[RowsT, ...]:
-        """Return rows with the neurons that the streams got at a position."""
-        if not history.edited[:, position].any():
-            return rows
-        return tuple(self._engine.absorb(own, history.at(position)) for own in rows)
-
-    def _own_rows(self, history: History, position: int, chosen: Tensor) -> RowsT:
+    def _own_rows(self, history: History, chosen: Tensor) -> RowsT:
         """Return the rows of one edit of each stream, on its current model."""
         rows = self._engine.take(self._rows, self._all_columns(len(chosen)), chosen)
-        past = history.until(position)
-        return rows if past is None else self._engine.absorb(rows, past)
+        return rows if history.change is None else self._engine.absorb(rows, history.change)
 
     def _edit_wrong(
         self, history: History, position: int, chosen: Tensor, own: RowsT, trained: Tensor
-    ) -> list[Effort | None]:
+    ) -> tuple[Change | None, list[Effort | None]]:
         """Make the edits that the streams' current models get wrong; write them down."""
-        engine = self._engine
+        engine, change = self._engine, None
         wrong = engine.predictions(own)[:, 0] != self._labels[chosen]
         efforts: list[Effort | None] = [None] * len(chosen)
         if wrong.any():
@@ -160,10 +157,10 @@ class EditStreams(Generic[RowsT]):
             )
             rows = engine.take(own, self._all_columns(len(streams)), streams)
             outcome = self._editor.edit(engine, self._batch(rows, chosen[wrong]), memory)
-            history.write(position, outcome.patches, streams)
+            change = history.write(position, outcome.change, streams)
             for stream, effort in zip(streams.tolist(), outcome.efforts, strict=True):
                 efforts[stream] = effort
-        return efforts
+        return change, efforts
 
     def _end(self, history: History, evaluation: RowsT) -> Values:
         """Measure the models at the end of sequential streams."""
@@ -174,9 +171,8 @@ class EditStreams(Generic[RowsT]):
         rows = engine.regroup(engine.regroup(versions, 1), n_streams)
         remembered = engine.load(self._data[0].remembered.texts)
         fresh = engine.predictions(remembered)[0]
-        patches = history.until(n_edits)
-        if patches is not None:
-            rows, remembered = engine.absorb(rows, patches), engine.absorb(remembered, patches)
+        if history.change is not None:
+            rows, remembered = (engine.absorb(r, history.change) for r in (rows, remembered))
         return self._measuring.end(
             engine.predictions(rows).reshape(n_streams, n_edits, n_languages),
             engine.predictions(evaluation).expand(n_streams, -1),

@@ -1,14 +1,17 @@
-"""How far streams have come, and the neurons that they have got on the way."""
+"""How far streams have come, and what their models have become on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mpn.changes import Change, WeightDeltas
 from mpn.metrics.values import MetricValue
 from mpn.patches import Patches
+
+_KINDS: Mapping[str, type[Change]] = {"neurons": Patches, "weights": WeightDeltas}
 
 
 @dataclass(frozen=True)
@@ -17,36 +20,39 @@ class StreamsState:
 
     Attributes:
         done: Edits done: of all streams together under ``single``, of each under ``sequential``.
-        patches: Under ``sequential``, the neurons of each edit, ``[n_streams, done]`` sets; those
-            of an edit that was not needed are zero.
-        edited: Which edits were made, bool ``[n_streams, done]``.
+        edited: Under ``sequential``, which edits were made, bool ``[n_streams, done]``.
+        change: What they did to each stream's model together, ``[n_streams]``; None: nothing.
     """
 
     done: int
-    patches: Patches
     edited: Tensor
+    change: Change | None = None
 
     @staticmethod
-    def start(n_streams: int, d_model: int) -> "StreamsState":
+    def start(n_streams: int) -> "StreamsState":
         """Return the state before the first edit."""
-        nothing = torch.zeros(n_streams, 0, 0, d_model)
-        patches = Patches(nothing, nothing[..., 0], nothing)
-        return StreamsState(0, patches, torch.zeros(n_streams, 0, dtype=torch.bool))
+        return StreamsState(0, torch.zeros(n_streams, 0, dtype=torch.bool))
 
     def to_bytes(self) -> bytes:
         """Serialise as safetensors."""
-        p = self.patches
-        tensors = {"keys": p.keys, "biases": p.biases, "values": p.values, "edited": self.edited}
-        tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        data: bytes = save({**tensors, "done": torch.tensor(self.done)})
+        tensors = {"edited": self.edited, "done": torch.tensor(self.done)}
+        if self.change is not None:
+            kind = next(name for name, one in _KINDS.items() if isinstance(self.change, one))
+            named = self.change.named().items()
+            tensors |= {f"{kind}/{name}": t.detach().cpu().contiguous() for name, t in named}
+        data: bytes = save(tensors)
         return data
 
     @staticmethod
     def from_bytes(data: bytes) -> "StreamsState":
         """Read what :meth:`to_bytes` wrote."""
         tensors = load(data)
-        patches = Patches(tensors["keys"], tensors["biases"], tensors["values"])
-        return StreamsState(int(tensors["done"]), patches, tensors["edited"])
+        done, edited = int(tensors.pop("done")), tensors.pop("edited")
+        if not tensors:
+            return StreamsState(done, edited)
+        kind, _, _ = next(iter(tensors)).partition("/")
+        named = {name.removeprefix(f"{kind}/"): tensor for name, tensor in tensors.items()}
+        return StreamsState(done, edited, _KINDS[kind].of(named))
 
 
 @dataclass(frozen=True)
@@ -65,47 +71,41 @@ class StreamProgress:
 
 
 class History:
-    """The neurons of a run of edits, written edit by edit; what is written stays as it is."""
+    """What a run of edits has done to the models of some streams, edit by edit.
+
+    Attributes:
+        edited: Which edits were made, bool ``[n_streams, n_edits]``.
+        change: What they did together, ``[n_streams]``; None before the first.
+    """
 
     def __init__(self, state: StreamsState, n_edits: int, device: torch.device) -> None:
         """Go on from a state, with room for ``n_edits`` edits of each stream."""
-        self._n_edits, self._device = n_edits, device
         self.edited = torch.zeros(len(state.edited), n_edits, dtype=torch.bool)
         self.edited[:, : state.done] = state.edited
-        self._patches: Patches | None = None
-        if state.patches.n_patch:
-            self._patches = self._room(state.patches.to(device))
-            for old, new in zip(state.patches.tensors(), self._patches.tensors(), strict=True):
-                new[:, : state.done] = old.to(device)
+        self.change = None if state.change is None else state.change.to(device)
 
-    def write(self, position: int, patches: Patches, streams: Tensor) -> None:
-        """Write the neurons that some streams got at a position, ``[len(streams)]`` sets."""
-        if self._patches is None:
-            self._patches = self._room(patches)
+    def write(self, position: int, change: Change, streams: Tensor) -> Change:
+        """Write what some streams' edits did at a position.
+
+        Args:
+            position: The edits'.
+            change: ``[len(streams)]``.
+            streams: Which they are.
+
+        Returns:
+            The same, of all streams.
+        """
         self.edited[streams, position] = True
-        for new, room in zip(patches.tensors(), self._patches.tensors(), strict=True):
-            room[streams.to(room.device), position] = new
+        change = change.spread(len(self.edited), streams)
+        self.change = change if self.change is None else self.change.then(change)
+        return change
 
-    def at(self, position: int) -> Patches:
-        """Return the neurons of one position, ``[n_streams]`` sets; zeros where none was made."""
-        assert self._patches is not None
-        return Patches(*(t[:, position] for t in self._patches.tensors()))
-
-    def until(self, position: int) -> Patches | None:
-        """Return all neurons before a position, ``[n_streams]`` sets; None before the first."""
-        if self._patches is None or position == 0:
-            return None
-        return Patches(*(t[:, :position].flatten(1, 2) for t in self._patches.tensors()))
+    def steps(self) -> Sequence[Change]:
+        """Return what was done so far, to absorb in order."""
+        if self.change is None:
+            return []
+        return self.change.steps(int(self.edited.any(0).sum()))
 
     def state(self, done: int) -> StreamsState:
         """Return where the streams stand after ``done`` edits each."""
-        edited = self.edited[:, :done]
-        if self._patches is None:
-            return StreamsState(done, StreamsState.start(len(edited), 0).patches, edited)
-        return StreamsState(done, Patches(*(t[:, :done] for t in self._patches.tensors())), edited)
-
-    def _room(self, like: Patches) -> Patches:
-        n_streams = len(self.edited)
-        shape = (n_streams, self._n_edits, *like.keys.shape[-2:])
-        keys = torch.zeros(shape, dtype=like.keys.dtype, device=self._device)
-        return Patches(keys, torch.zeros_like(keys[..., 0]), torch.zeros_like(keys))
+        return StreamsState(done, self.edited[:, :done].clone(), self.change)

@@ -103,7 +103,7 @@ def test_an_edit_under_dropout_is_the_same_in_a_batch_and_alone(engines, texts, 
         own = engine.take(rows, columns, torch.tensor(edits))
         seeds = [EditSeed(0, 1, edit) for edit in edits]
         batch = EditBatch(own, columns, torch.ones(len(edits)).long(), seeds)
-        return editor.edit(engine, batch, MemoryBank.none(16)).patches
+        return editor.edit(engine, batch, MemoryBank.none(16)).change
 
     together = edited([0, 1])
     for edit in (0, 1):

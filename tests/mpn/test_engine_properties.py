@@ -121,7 +121,7 @@ def trained(case, engine, rows, corpus, edits):
     batch = EditBatch(
         own, columns, torch.ones(len(edits)).long(), [EditSeed(0, 1, i) for i in edits]
     )
-    return editor.edit(engine, batch, memory).patches
+    return editor.edit(engine, batch, memory).change
 
 
 def assert_same(one, other):

@@ -67,7 +67,7 @@ def assert_same(first, second, tolerance):
 def test_training_on_cached_queries_is_training_the_full_model(engines, texts, corpus, value_init):
     editor = editor_of(value_init=value_init)
     cached, full = (
-        editor.edit(engine, batch_of(engine, texts), memory_of(engine, corpus)).patches
+        editor.edit(engine, batch_of(engine, texts), memory_of(engine, corpus)).change
         for engine in engines
     )
     assert_same(cached, full, 1e-7)
@@ -76,9 +76,9 @@ def test_training_on_cached_queries_is_training_the_full_model(engines, texts, c
 def test_an_edit_in_a_batch_is_the_edit_alone(engines, texts, corpus):
     engine, editor = engines[0], editor_of()
     memory = memory_of(engine, corpus)
-    together = editor.edit(engine, batch_of(engine, texts), memory).patches
+    together = editor.edit(engine, batch_of(engine, texts), memory).change
     for edit in (0, 1):
-        alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory).patches
+        alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory).change
         assert_same(together[edit], alone[0], 1e-9)
 
 
@@ -96,7 +96,7 @@ def test_edits_that_stop_early_are_those_that_would_stop_alone(engines, texts, c
     for edit in (0, 1):
         alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory)
         assert alone.efforts == (together.efforts[edit],)
-        assert_same(together.patches[edit], alone.patches[0], 1e-9)
+        assert_same(together.change[edit], alone.change[0], 1e-9)
 
 
 def test_an_edit_changes_the_prediction_and_leaves_the_model_alone(
@@ -111,7 +111,7 @@ def test_an_edit_changes_the_prediction_and_leaves_the_model_alone(
         value_init="zero",
     )
     outcome = editor.edit(engine, batch, memory_of(engine, corpus))
-    assert engine.predictions(batch.rows, outcome.patches)[:, 0].tolist() == batch.labels.tolist()
+    assert engine.predictions(batch.rows, outcome.change)[:, 0].tolist() == batch.labels.tolist()
     assert backbone.is_untouched()
 
 
@@ -128,7 +128,7 @@ def test_a_key_starts_where_it_fires_with_one(engines, texts, key_init):
         ),
         PairingSettings(languages="all", key_init=key_init),
     )
-    keys = editor.edit(engine, batch, MemoryBank.none(16)).patches.keys[:, 0]
+    keys = editor.edit(engine, batch, MemoryBank.none(16)).change.keys[:, 0]
     queries = engine.queries(batch.rows)
     query = queries[:, 0] if key_init == "source" else queries.mean(1)
     ones = torch.ones(2, dtype=torch.float64)
@@ -139,10 +139,10 @@ def test_reference_values_start_as_ten_times_noise(engines, texts):
     engine = engines[0]
     editor = editor_of(optimizer=OptimizerSettings(lr=1e-12, max_steps=1), memory=None)
     batch = batch_of(engine, texts)
-    values = editor.edit(engine, batch, MemoryBank.none(16)).patches.values
+    values = editor.edit(engine, batch, MemoryBank.none(16)).change.values
     spread = float(values.std())
     assert 7 < spread < 13  # 64 numbers of deviation 10: within 3.3 standard errors of 0.9
-    again = editor.edit(engine, batch, MemoryBank.none(16)).patches.values
+    again = editor.edit(engine, batch, MemoryBank.none(16)).change.values
     assert torch.equal(values, again)
 
 
@@ -150,10 +150,10 @@ def test_reference_values_start_as_ten_times_noise(engines, texts):
 def test_a_loss_can_be_left_out(engines, texts, corpus, left_out):
     engine = engines[0]
     batch, memory = batch_of(engine, texts), memory_of(engine, corpus)
-    with_it = editor_of().edit(engine, batch, memory).patches
-    without = editor_of(**{left_out: None}).edit(engine, batch, memory).patches
+    with_it = editor_of().edit(engine, batch, memory).change
+    without = editor_of(**{left_out: None}).edit(engine, batch, memory).change
     settings = {"memory": MemorySettings(weight=0.0), "activation": ActivationSettings(weight=0.0)}
-    weightless = editor_of(**{left_out: settings[left_out]}).edit(engine, batch, memory).patches
+    weightless = editor_of(**{left_out: settings[left_out]}).edit(engine, batch, memory).change
     assert_same(without, weightless, 1e-9)
     assert not torch.allclose(with_it.keys, without.keys)
 
