@@ -44,6 +44,28 @@ def edit_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return -log_probabilities.gather(-1, index).squeeze(-1).mean(-1)
 
 
+def divergence_loss(logits: Tensor, reference: Tensor) -> Tensor:
+    """Keep what the model says of texts that an edit is not about.
+
+    Args:
+        logits: The edited model's, ``[..., n, n_labels]``.
+        reference: The base model's log-probabilities, of the same shape.
+
+    Returns:
+        KL(base, edited) in nats, the mean over the texts, ``[...]``; differentiable in
+        ``logits``.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    if logits.shape != reference.shape:
+        raise ShapeError(
+            "divergence_loss", f"logits {tuple(logits.shape)}", f"as the {tuple(reference.shape)}"
+        )
+    divergences = reference.exp() * (reference - logits.log_softmax(-1))
+    return divergences.sum(-1).mean(-1)
+
+
 def activation_loss(
     edit_pre_activations: Tensor,
     *,

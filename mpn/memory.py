@@ -7,25 +7,65 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from mpn.engines.protocol import products
+from mpn.changes import Change
+from mpn.engines.protocol import Engine, products
 from mpn.patches import Patches
 
 
 @dataclass(frozen=True)
+class MemoryTexts:
+    """Texts to leave alone, as rows of an engine: what a term on the output reads.
+
+    Attributes:
+        rows: The engine's, on the models that are edited, ``[1 or n_models, n]``.
+        reference: The base model's log-probabilities on them, ``[n, n_labels]``.
+        models: Which of the models each edit changes, int64 on the CPU, ``[n_edits]``; None
+            where there is only one.
+    """
+
+    rows: Any
+    reference: Tensor
+    models: Tensor | None = None
+
+    def take(self, engine: Engine[Any], columns: Tensor) -> tuple[Any, Tensor]:
+        """Return some of the rows, and what the base model says of them.
+
+        Args:
+            engine: Theirs.
+            columns: Which, for each edit, int64 on the CPU, ``[n_edits, n]``.
+
+        Returns:
+            Rows ``[n_edits, n]``; log-probabilities ``[n_edits, n, n_labels]``.
+        """
+        models = self.models
+        if models is None:
+            models = torch.zeros(len(columns), dtype=torch.int64)
+        rows = engine.take(self.rows, columns, models)
+        return rows, self.reference[columns.to(self.reference.device)]
+
+    def changed(self, engine: Engine[Any], change: Change) -> "MemoryTexts":
+        """Return the same texts on models that are changed, ``[n_edits]``."""
+        rows = engine.absorb(self.rows, change)
+        return replace(self, rows=rows, models=torch.arange(len(change)))
+
+
+@dataclass(frozen=True)
 class MemoryBank:
-    """Out-of-scope queries, a part of which is held out to decide when to stop.
+    """Out-of-scope queries, a part of which is held out to decide when to stop; or their texts.
 
     Attributes:
         queries: What the memory loss trains on, ``[size, d_model]``.
         held_out: Other rows, by which the stop rule judges, ``[n, d_model]``; may be empty.
         past: Queries of earlier edits of each edit's own stream, ``[n_edits, n_past, d_model]``.
         kept: Which of ``past`` count, bool ``[n_edits, n_past]``.
+        texts: Where an editor looks at the model's output.
     """
 
     queries: Tensor
     held_out: Tensor
     past: Tensor | None = None
     kept: Tensor | None = None
+    texts: MemoryTexts | None = None
 
     @staticmethod
     def of(queries: Tensor, *, held_out_share: float) -> "MemoryBank":
@@ -49,10 +89,14 @@ class MemoryBank:
 
     def of_edits(self, edits: Tensor) -> "MemoryBank":
         """Return the bank of some edits, by their indices."""
+        bank, texts = self, self.texts
+        if texts is not None and texts.models is not None:
+            texts = replace(texts, models=texts.models[edits.cpu()])
+            bank = replace(bank, texts=texts)
         if self.past is None or self.kept is None:
-            return self
+            return bank
         edits = edits.to(self.past.device)
-        return replace(self, past=self.past[edits], kept=self.kept[edits])
+        return replace(bank, past=self.past[edits], kept=self.kept[edits])
 
     def loudest(self, patches: Patches, top_k: int | None) -> Tensor:
         """Return the pre-activations of the rows on which neurons fire most.

@@ -2,19 +2,22 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
+
+import torch
 
 from mpn.backbones import Backbone, Positions
 from mpn.data.corpus import Corpus
 from mpn.data.labels import label_key
 from mpn.data.settings import EditChoice
 from mpn.data.splits import Roles, choose_edits, deal_stream, permutation, split_roles
-from mpn.editors.settings import MemorySettings
+from mpn.editors.reach import Remembers
 from mpn.edits import ParallelEdit, ParallelExample
-from mpn.engines.opening import EngineName, open_engine
+from mpn.engines.opening import Changes, EngineName, open_engine
 from mpn.engines.protocol import Engine
 from mpn.errors import MpnInputError
-from mpn.memory import MemoryBank
+from mpn.memory import MemoryBank, MemoryTexts
 from mpn.metrics.audience import Panel
 from mpn.pairing import PairingSettings
 from mpn.queries import QueryCache
@@ -83,21 +86,32 @@ class Workbench:
         self._n_sample = min(evaluation_sample, self._n_evaluation)
         self._cache = cache
         self._remembered: dict[int, Panel] = {}
-        self._engines: dict[tuple[int, Positions, EngineName], Any] = {}
+        self._engines: dict[tuple[int, Positions, EngineName, Changes], Any] = {}
 
-    def engine(self, layer: int | Literal["last"], positions: Positions, name: EngineName) -> Any:
-        """Open a patch site; its split is checked against the whole model once.
+    def engine(
+        self,
+        layer: int | Literal["last"],
+        positions: Positions,
+        name: EngineName,
+        changes: Changes = "neurons",
+    ) -> Any:
+        """Open a site; its split is checked against the whole model once.
 
         Returns:
             An :class:`mpn.engines.protocol.Engine`.
         """
         index = self.backbone.layer_index(layer)
-        key = (index, positions, name)
+        key = (index, positions, name, changes)
         if key not in self._engines:
-            if name == "cached":
+            if name == "cached" and changes != "model":
                 self.backbone.verify_split(self.evaluation_sample.texts[:_PROBES], index)
             self._engines[key] = open_engine(
-                name, self.backbone, layer=index, positions=positions, cache=self._cache
+                name,
+                self.backbone,
+                layer=index,
+                positions=positions,
+                changes=changes,
+                cache=self._cache,
             )
         return self._engines[key]
 
@@ -145,16 +159,22 @@ class Workbench:
             self._remembered[size] = Panel.of([pairs[i] for i in order[:size]])
         return self._remembered[size]
 
-    def memory(self, engine: Engine[Any], settings: MemorySettings | None) -> MemoryBank:
-        """Return the memory bank at an engine's site; an empty one without settings."""
-        if settings is None:
+    def memory(self, engine: Engine[Any], wanted: Remembers | None) -> MemoryBank:
+        """Return the memory bank at an engine's site; an empty one if nothing is wanted."""
+        if wanted is None:
             return MemoryBank.none(self.backbone.d_model)
-        texts = self.remembered(settings.size).texts
-        queries = engine.token_queries(texts, settings.positions)
-        if settings.positions == "all":
+        texts = self.remembered(wanted.size).texts
+        if wanted.what == "texts":
+            rows = engine.load(texts)
+            with torch.no_grad():
+                reference = engine.logits(rows)[0].log_softmax(-1)
+            bank = MemoryBank.none(self.backbone.d_model)
+            return replace(bank, texts=MemoryTexts(rows, reference))
+        queries = engine.token_queries(texts, wanted.positions)
+        if wanted.positions == "all":
             order = permutation(len(queries), self._seed, "memory positions")
-            queries = queries[order[: settings.size]]
-        return MemoryBank.of(queries, held_out_share=settings.held_out_share)
+            queries = queries[order[: wanted.size]]
+        return MemoryBank.of(queries, held_out_share=wanted.held_out_share)
 
     def stream_data(
         self,

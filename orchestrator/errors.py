@@ -3,15 +3,17 @@
 import difflib
 import functools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 _LONGEST_SHOWN = 60
-_MARKS = ("[key]", "<values>", "<range>")  # pydantic's and our own, not keys of the input
+_KEY_MARK = "[key]"  # pydantic's
+_VARIANT = re.compile(r"<\w+>")  # marks of ours for one of several kinds of value: Tag("<range>")
 _KINDS = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -195,17 +197,25 @@ def location_of(details: ErrorDetails) -> tuple[str | int, ...]:
     Returns:
         Keys and indices from the top, without marks that are in no input.
     """
-    return tuple(part for part in details["loc"] if part not in _MARKS)
+    return tuple(part for part in details["loc"] if part != _KEY_MARK and not _is_variant(part))
+
+
+def _is_variant(part: str | int) -> bool:
+    return isinstance(part, str) and _VARIANT.fullmatch(part) is not None
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     location = location_of(details)
-    model, wanted = _field(location, model)
+    model, wanted = _field(details["loc"], model)
     kind, value = details["type"], details["input"]
     if kind == "refused":
         found, wanted = details["ctx"]["found"], details["ctx"]["wanted"]
     elif kind == "extra_forbidden":
         found, wanted = "unknown key", suggestion(str(location[-1]), model.model_fields)
+    elif kind == "union_tag_invalid":
+        variant, variants = (details["ctx"][name] for name in ("tag", "expected_tags"))
+        found = f"{shown(variant.strip('<>'))} is not a choice here"
+        wanted = suggestion(variant.strip("<>"), _names_of(variants))
     elif kind == "missing":
         found, wanted = "missing", f"add it: {wanted}"
     elif kind == "too_short":
@@ -226,10 +236,15 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
 def _field(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[type[BaseModel], str]:
     """Find the innermost model on the way to a place, and what its field should hold."""
     wanted = ""
+    annotation: object = None
     for part in location:
+        if _is_variant(part):
+            model = _variant(annotation, part) or model
+            continue
         field = model.model_fields.get(str(part))
         if field is None:
             continue  # a free key of a mapping, or an index
+        annotation = field.annotation
         wanted = field.description or wanted
         inner = _model_within(field.annotation)
         if inner is None:
@@ -242,6 +257,18 @@ def _model_within(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_within, get_args(annotation))), None)
+
+
+def _variant(annotation: object, mark: str | int) -> type[BaseModel] | None:
+    """Return the kind of value that bears a mark, out of several."""
+    for one in get_args(annotation):
+        if any(isinstance(note, Tag) and note.tag == mark for note in get_args(one)[1:]):
+            return _model_within(one)
+    return None
+
+
+def _names_of(marks: str) -> list[str]:
+    return [mark.strip("'<>") for mark in marks.split(", ")]
 
 
 def _gutter(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from mpn.backbones import Backbone
 from mpn.by_hand import HandOutcome, SideEffects, edit_by_hand, side_effects, without
 from mpn.data.corpus import Corpus
 from mpn.edited_models import SavedEdit, export_edited
+from mpn.editors.settings import TransformerPatcherSettings
 from mpn.edits import ParallelEdit, ParallelExample, Text
 from mpn.engines.opening import open_engine
 from mpn.errors import MpnInputError
@@ -119,8 +120,8 @@ def answer(
         backbone = backbone_of(settings, corpus, site, progress)
         edit = _parallel_edit(wish, settings, corpus, backbone)
         paired = _paired(wish.pair, edit)
+        editor = _patcher(settings)
         engine, memory, panel = _prepared(settings, wish, backbone, corpus, edit, site)
-        editor = settings.editor
         if not wish.data:
             editor = editor.model_copy(update={"memory": None})
         outcome = edit_by_hand(engine, edit, paired, memory, editor)
@@ -176,6 +177,18 @@ def _paired(pair: str, edit: ParallelEdit) -> list[str]:
     return paired
 
 
+def _patcher(settings: EditStreamSettings) -> TransformerPatcherSettings:
+    """Return the editor, which must be the one whose edits can be saved."""
+    editor = settings.editor
+    if not isinstance(editor, TransformerPatcherSettings):
+        raise MpnInputError(
+            "editor.name",
+            f"{editor.name}, of which no edit can be saved",
+            f"write {TransformerPatcherSettings().name}",
+        )
+    return editor
+
+
 def _prepared(
     settings: EditStreamSettings,
     wish: Wish,
@@ -185,7 +198,7 @@ def _prepared(
     site: Site,
 ) -> tuple[Any, MemoryBank, Panel | None]:
     """Open the site, with a memory and held-out texts that the edit is not about."""
-    editor = settings.editor
+    editor = _patcher(settings)
     layer = backbone.layer_index(editor.layer)
     if editor.positions == "cls" and not backbone.reads_cls_only(layer):
         raise MpnInputError(
@@ -196,7 +209,7 @@ def _prepared(
     if wish.data:
         bench = workbench_of(settings, backbone, without(corpus, edit), site)
         engine = bench.engine(editor.layer, editor.positions, settings.engine_used)
-        return engine, bench.memory(engine, editor.memory), bench.evaluation_at(engine)
+        return engine, bench.memory(engine, editor.remembers), bench.evaluation_at(engine)
     backbone.verify_split(list(edit.example.texts.values()), layer)
     engine = open_engine(
         settings.engine_used,

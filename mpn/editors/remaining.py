@@ -47,10 +47,10 @@ class Remaining(Generic[RowsT]):
         device = engine.backbone.device
         self._engine, self._batch, self._schedule = engine, batch, schedule
         self._step = 0
-        self._generators = [
-            torch_generator(seed.seed, "dropout", seed.stream, seed.position)
-            for seed in batch.seeds
-        ]
+        self._generators, self._draws = (
+            [torch_generator(s.seed, name, s.stream, s.position) for s in batch.seeds]
+            for name in ("dropout", "remembered")
+        )
         self.edits = torch.arange(len(batch.labels))
         self.labels = batch.labels.to(device)
         self.memory = memory
@@ -75,6 +75,23 @@ class Remaining(Generic[RowsT]):
         """Return the rows several times under dropout."""
         generators = [self._generators[edit] for edit in self.edits.tolist()]
         return self._engine.views(self.rows, dropout, generators)
+
+    def remembered(self, n: int) -> tuple[RowsT, Tensor]:
+        """Draw texts that each edit leaves alone.
+
+        Args:
+            n: How many.
+
+        Returns:
+            Rows ``[n_edits, n]``; the base model's log-probabilities ``[n_edits, n, n_labels]``.
+        """
+        texts = self.memory.texts
+        assert texts is not None, "the editor's settings ask for texts"
+        columns = [
+            torch.randint(len(texts.reference), (n,), generator=self._draws[edit])
+            for edit in self.edits.tolist()
+        ]
+        return texts.take(self._engine, torch.stack(columns))
 
     def finish(self, done: Tensor, change: Change, n_steps: int) -> None:
         """Let some edits go with what they have become.

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mpn.editors.optimizer import OptimizerSettings
+from mpn.editors.reach import Reach, Remembers
 from mpn.editors.stopping import StopSettings
 from mpn.engines.dropout import DropoutSettings
 from mpn.losses import PenaltyShape
@@ -48,6 +49,11 @@ class MemorySettings(Settings):
     gap: float = 3.0
     shape: PenaltyShape = "exp"
 
+    @property
+    def remembers(self) -> Remembers:
+        """What is to be left alone."""
+        return Remembers(self.size, "queries", self.positions, self.held_out_share)
+
 
 class TransformerPatcherSettings(Settings):
     """How neurons are made; the defaults are the reference's, but for where dropout falls.
@@ -77,3 +83,14 @@ class TransformerPatcherSettings(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     stop: StopSettings = StopSettings()
     value_init: Literal["noise", "zero"] = "noise"
+
+    @property
+    def reach(self) -> Reach:
+        """Where it changes a model."""
+        own = self.dropout is not None and self.dropout.on == "model"
+        return Reach(self.layer, self.positions, under_own_dropout=own)
+
+    @property
+    def remembers(self) -> Remembers | None:
+        """What it leaves alone."""
+        return None if self.memory is None else self.memory.remembers

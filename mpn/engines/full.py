@@ -70,7 +70,7 @@ class FullEngine:
     def take(self, rows: FullRows, columns: Tensor, edits: Tensor) -> FullRows:
         """See :class:`mpn.engines.protocol.Engine`."""
         picked = tuple(
-            tuple(rows.texts[edit][column] for column in chosen)
+            tuple(rows.texts[edit if len(rows.texts) > 1 else 0][column] for column in chosen)
             for edit, chosen in zip(edits.tolist(), columns.tolist(), strict=True)
         )
         absorbed = tuple(

@@ -43,6 +43,8 @@ class Engine(Protocol[RowsT]):
     def take(self, rows: RowsT, columns: Tensor, edits: Tensor) -> RowsT:
         """Pick ``rows[edits[i], columns[i, j]]``: ``[n_edits_taken, n_columns]``.
 
+        Of texts that are the same on several changed models, ``edits`` says which model.
+
         Both are index tensors on the CPU, whatever the device, so that nothing waits for it.
         """
         ...

@@ -71,7 +71,8 @@ class SuffixEngine:
 
     def take(self, rows: TokenRows, columns: Tensor, edits: Tensor) -> TokenRows:
         """See :class:`mpn.engines.protocol.Engine`."""
-        index = (edits[:, None], columns)
+        texts = edits if len(rows.starts) > 1 else torch.zeros_like(edits)
+        index = (texts[:, None], columns)
         absorbed = rows.absorbed
         if absorbed is not None and len(absorbed) > 1:
             absorbed = absorbed.take(edits)

@@ -155,6 +155,9 @@ class EditStreams(Generic[RowsT]):
             memory = self._memory.with_past(
                 trained[streams, :position].flatten(1, 2), kept.to(trained.device)
             )
+            if memory.texts is not None and history.change is not None:
+                texts = memory.texts.changed(engine, history.change.take(streams))
+                memory = replace(memory, texts=texts)
             rows = engine.take(own, self._all_columns(len(streams)), streams)
             outcome = self._editor.edit(engine, self._batch(rows, chosen[wrong]), memory)
             change = history.write(position, outcome.change, streams)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
+from mpn.editors.opening import EditorSettings
 from mpn.editors.settings import TransformerPatcherSettings
 from mpn.engines.opening import EngineName
 from mpn.errors import MpnInputError
@@ -57,7 +58,7 @@ class EditStreamSettings(Settings):
     backbone: BackboneSettings = BackboneSettings()
     dataset: DatasetSettings = DatasetSettings()
     streams: StreamSettings = StreamSettings()
-    editor: TransformerPatcherSettings = TransformerPatcherSettings()
+    editor: EditorSettings = TransformerPatcherSettings()
     pairing: PairingSettings = PairingSettings()
     engine: EngineName = "cached"
     query_storage: Storage = "exact"
@@ -65,8 +66,7 @@ class EditStreamSettings(Settings):
     @property
     def engine_used(self) -> EngineName:
         """The engine that such edits need."""
-        dropout = self.editor.dropout
-        return "full" if dropout is not None and dropout.on == "model" else self.engine
+        return "full" if self.editor.reach.under_own_dropout else self.engine
 
 
 def settings_of(params: Params) -> EditStreamSettings:

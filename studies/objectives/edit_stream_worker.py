@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import transformers
 
-from mpn.editors.transformer_patcher import TransformerPatcher
+from mpn.editors.opening import open_editor
 from mpn.metrics.summary import ALONG_THE_STREAM, summarise
 from mpn.metrics.values import MetricValue
 from mpn.streams.edit_streams import EditStreams
@@ -41,9 +41,8 @@ class EditStreamWorker:
         total = asked.edits * len(streams)
         with input_errors():
             bench = self._workbench(settings)
-            engine = bench.engine(
-                settings.editor.layer, settings.editor.positions, settings.engine_used
-            )
+            reach = settings.editor.reach
+            engine = bench.engine(reach.layer, reach.positions, settings.engine_used, reach.changes)
             data = [
                 bench.stream_data(
                     engine,
@@ -56,8 +55,8 @@ class EditStreamWorker:
             ]
             block = EditStreams(
                 engine,
-                TransformerPatcher(settings.editor, settings.pairing),
-                bench.memory(engine, settings.editor.memory),
+                open_editor(settings.editor, settings.pairing),
+                bench.memory(engine, settings.editor.remembers),
                 data,
                 seed=asked.seed,
             )

@@ -81,7 +81,7 @@ def test_an_edit_succeeds_and_is_measured_alike_by_both_engines(any_backbone, co
         block = EditStreams(
             engine,
             TransformerPatcher(EDITOR, PAIRING),
-            bench.memory(engine, EDITOR.memory),
+            bench.memory(engine, EDITOR.remembers),
             [bench.stream_data(engine, 0, 2, PAIRING, seed=0)],
             seed=0,
         )

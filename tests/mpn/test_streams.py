@@ -52,7 +52,7 @@ def streams_of(bench, *, layer="last", engine="cached", numbers=(0,), editor=EDI
     pairing = PairingSettings(languages=2)
     opened = bench.engine(layer, "all", engine)
     data = [bench.stream_data(opened, number, N_EDITS, pairing, seed=0) for number in numbers]
-    memory = bench.memory(opened, editor.memory)
+    memory = bench.memory(opened, editor.remembers)
     return EditStreams(opened, TransformerPatcher(editor, pairing), memory, data, seed=0)
 
 
@@ -231,7 +231,7 @@ def test_past_edits_enter_the_memory_in_the_languages_they_were_trained_in(bench
     opened = bench.engine("last", "all", "cached")
     data = bench.stream_data(opened, 0, N_EDITS, pairing, seed=0)
     assert {len(seen) for seen in data.seen} == {2}
-    memory = bench.memory(opened, EDITOR.memory)
+    memory = bench.memory(opened, EDITOR.remembers)
     too_short = EDITOR.model_copy(update={"optimizer": OptimizerSettings(lr=1e-9, max_steps=1)})
     streams = EditStreams(opened, Spy(too_short, pairing), memory, [data], seed=0)
     list(streams.run("sequential", batch_size=1))
@@ -249,9 +249,9 @@ def test_below_the_last_layer_locality_is_measured_on_a_sample_and_says_so(bench
 
 def test_a_memory_of_all_positions_is_drawn_from_every_token(bench):
     engine = bench.engine(1, "all", "cached")
-    cls = bench.memory(engine, MemorySettings(size=30, held_out_share=0.0)).queries
+    cls = bench.memory(engine, MemorySettings(size=30, held_out_share=0.0).remembers).queries
     every = MemorySettings(size=30, held_out_share=0.0, positions="all")
-    found = bench.memory(engine, every).queries
+    found = bench.memory(engine, every.remembers).queries
     tokens = engine.token_queries(bench.remembered(30).texts, "all")
     assert len(found) == 30 < len(tokens)
     distances = torch.cdist(found, tokens)
@@ -260,7 +260,9 @@ def test_a_memory_of_all_positions_is_drawn_from_every_token(bench):
     full = bench.engine(1, "all", "full")
     torch.testing.assert_close(full.token_queries(bench.remembered(30).texts, "all"), tokens)
     at_cls = bench.engine(1, "cls", "cached")  # neurons that act at [CLS] need no others
-    assert torch.equal(bench.memory(at_cls, every).queries.sort(0).values, cls.sort(0).values)
+    assert torch.equal(
+        bench.memory(at_cls, every.remembers).queries.sort(0).values, cls.sort(0).values
+    )
 
 
 def test_streams_of_no_edits_are_refused(bench):
@@ -282,7 +284,7 @@ def test_a_workbench_that_is_let_go_gives_its_model_back(tokenizer, corpus, tmp_
         cache=QueryCache(tmp_path / "queries"),
     )
     data = data_of(bench)
-    bench.memory(bench.engine("last", "all", "cached"), EDITOR.memory)
+    bench.memory(bench.engine("last", "all", "cached"), EDITOR.remembers)
     model = weakref.ref(backbone.model)
     del backbone, bench, data
     gc.collect()

@@ -129,7 +129,7 @@ def test_right_to_left_text_comes_through_unchanged_to_the_tokenizer_and_the_rec
         dropout=None,
     )
     patcher = TransformerPatcher(editor, PairingSettings())
-    streams = EditStreams(engine, patcher, bench.memory(engine, editor.memory), [data], seed=0)
+    streams = EditStreams(engine, patcher, bench.memory(engine, editor.remembers), [data], seed=0)
     values = [v for step in streams.run("single", batch_size=2) for v in step.values[0]]
     records = tuple(
         Record(0, v.position, v.edit_id, v.metric, v.language, v.value, v.n, v.seen) for v in values

@@ -1,0 +1,98 @@
+"""Fine-tuning: the plainest editor; FT+KL also keeps what the model says elsewhere.
+
+Source: the baselines of Huang et al., Transformer-Patcher (ICLR 2023): Adam at 1e-5 on the edit
+until it is right, at most 2000 steps; FT+KL after Zhu et al. (2020), with the divergence a sum over
+labels and a mean over texts, where the reference's divides by both. Pairing makes FT+MPN: set
+``stop.when: all`` with it, or an edit ends where its source is right.
+"""
+
+from typing import Literal, TypeVar
+
+from mpn.backbones import Backbone
+from mpn.editors.descent import descend
+from mpn.editors.optimizer import OptimizerSettings
+from mpn.editors.protocol import EditBatch, EditOutcome
+from mpn.editors.reach import Reach, Remembers
+from mpn.editors.stopping import StopSettings
+from mpn.editors.weights import DivergenceSettings, Layers, WeightTraining, layer_indices
+from mpn.engines.protocol import Engine
+from mpn.memory import MemoryBank
+from mpn.pairing import PairingSettings
+from mpn.settings import Settings
+
+RowsT = TypeVar("RowsT")
+
+
+class FineTuneSettings(Settings):
+    """Fine-tuning on the edit alone; the defaults are the reference's.
+
+    Attributes:
+        name: The editor's name.
+        layers: Layers that are trained: ``last``, ``all``, or a list of numbers from 0.
+        part: What of them: their ``ffn``, the whole ``layer``; ``model``: every weight there is,
+            embeddings and head too, whatever the layers.
+        divergence: FT+KL; ``null``: nothing is kept but by chance.
+        optimizer: Adam and its limits.
+        stop: When to stop.
+    """
+
+    name: Literal["finetune"] = "finetune"
+    layers: Layers = "last"
+    part: Literal["ffn", "layer", "model"] = "ffn"
+    divergence: DivergenceSettings | None = None
+    optimizer: OptimizerSettings = OptimizerSettings(
+        lr=1e-5, weight_decay=0.0, clip=None, plateau=None
+    )
+    stop: StopSettings = StopSettings(min_steps=1, every=1)
+
+    @property
+    def reach(self) -> Reach:
+        """Where it changes a model."""
+        if self.part == "ffn" and self.layers == "last":
+            return Reach("last", changes="ffn")
+        if self.part == "ffn" and isinstance(self.layers, list) and len(self.layers) == 1:
+            return Reach(self.layers[0], changes="ffn")
+        return Reach(0, changes="model")
+
+    @property
+    def remembers(self) -> Remembers | None:
+        """What it leaves alone."""
+        return None if self.divergence is None else self.divergence.remembers
+
+
+class FineTune:
+    """The editor; see :class:`mpn.editors.protocol.Editor`."""
+
+    def __init__(self, settings: FineTuneSettings, pairing: PairingSettings) -> None:
+        """Take the settings and the pairing policy."""
+        self._settings = settings
+        self._pairing = pairing
+
+    def edit(
+        self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
+    ) -> EditOutcome:
+        """See :class:`mpn.editors.protocol.Editor`."""
+        names = trained_weights(engine.backbone, self._settings)
+        training = WeightTraining(engine, names, self._settings.divergence)
+        return descend(
+            engine,
+            batch,
+            memory,
+            training,
+            training.start(len(batch.labels)),
+            pairing=self._pairing,
+            optimizer=self._settings.optimizer,
+            stop=self._settings.stop,
+        )
+
+
+def trained_weights(backbone: Backbone, settings: FineTuneSettings) -> list[str]:
+    """Return the names in the model of the weights that are trained.
+
+    Raises:
+        MpnInputError: If the model has no such layer.
+    """
+    if settings.part == "model":
+        return [name for name, _ in backbone.model.named_parameters()]
+    own = backbone.ffn_parameters if settings.part == "ffn" else backbone.layer_parameters
+    return [name for layer in layer_indices(backbone, settings.layers) for name in own(layer)]

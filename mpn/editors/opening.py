@@ -1,0 +1,38 @@
+"""The editors that a study file can name."""
+
+import functools
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from mpn.editors.finetune import FineTune, FineTuneSettings
+from mpn.editors.protocol import Editor
+from mpn.editors.settings import TransformerPatcherSettings
+from mpn.editors.transformer_patcher import TransformerPatcher
+from mpn.pairing import PairingSettings
+
+_EDITORS: dict[type[Any], Any] = {
+    TransformerPatcherSettings: TransformerPatcher,
+    FineTuneSettings: FineTune,
+}
+
+
+def _name(settings: Any) -> str:
+    """Return which editor settings are of; the default where they do not say."""
+    default = TransformerPatcherSettings().name
+    own = settings.get if isinstance(settings, dict) else functools.partial(getattr, settings)
+    return f"<{own('name', default)}>"
+
+
+EditorSettings = Annotated[
+    Annotated[TransformerPatcherSettings, Tag("<transformer_patcher>")]
+    | Annotated[FineTuneSettings, Tag("<finetune>")],
+    Discriminator(_name),
+]
+"""What a study file says of an editor; ``name`` decides which."""
+
+
+def open_editor(settings: EditorSettings, pairing: PairingSettings) -> Editor:
+    """Return the editor that settings are of, under a pairing policy."""
+    editor: Editor = _EDITORS[type(settings)](settings, pairing)
+    return editor
