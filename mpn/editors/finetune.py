@@ -11,10 +11,11 @@ from typing import Literal, TypeVar
 from mpn.backbones import Backbone
 from mpn.editors.descent import descend
 from mpn.editors.optimizer import OptimizerSettings
+from mpn.editors.output_training import UNTIL_RIGHT, DivergenceSettings, plain_adam
 from mpn.editors.protocol import EditBatch, EditOutcome
 from mpn.editors.reach import Reach, Remembers
 from mpn.editors.stopping import StopSettings
-from mpn.editors.weights import DivergenceSettings, Layers, WeightTraining, layer_indices
+from mpn.editors.weights import Layers, WeightTraining, layer_indices, reach_of_ffns
 from mpn.engines.protocol import Engine
 from mpn.memory import MemoryBank
 from mpn.pairing import PairingSettings
@@ -40,19 +41,13 @@ class FineTuneSettings(Settings):
     layers: Layers = "last"
     part: Literal["ffn", "layer", "model"] = "ffn"
     divergence: DivergenceSettings | None = None
-    optimizer: OptimizerSettings = OptimizerSettings(
-        lr=1e-5, weight_decay=0.0, clip=None, plateau=None
-    )
-    stop: StopSettings = StopSettings(min_steps=1, every=1)
+    optimizer: OptimizerSettings = plain_adam(1e-5)
+    stop: StopSettings = UNTIL_RIGHT
 
     @property
     def reach(self) -> Reach:
         """Where it changes a model."""
-        if self.part == "ffn" and self.layers == "last":
-            return Reach("last", changes="ffn")
-        if self.part == "ffn" and isinstance(self.layers, list) and len(self.layers) == 1:
-            return Reach(self.layers[0], changes="ffn")
-        return Reach(0, changes="model")
+        return reach_of_ffns(self.layers if self.part == "ffn" else "all")
 
     @property
     def remembers(self) -> Remembers | None:

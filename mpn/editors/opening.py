@@ -5,7 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from mpn.editors.calinet import CaliNet, CaliNetSettings
 from mpn.editors.finetune import FineTune, FineTuneSettings
+from mpn.editors.knowledge_neurons import KnowledgeNeurons, KnowledgeNeuronsSettings
 from mpn.editors.protocol import Editor
 from mpn.editors.settings import TransformerPatcherSettings
 from mpn.editors.transformer_patcher import TransformerPatcher
@@ -14,6 +16,8 @@ from mpn.pairing import PairingSettings
 _EDITORS: dict[type[Any], Any] = {
     TransformerPatcherSettings: TransformerPatcher,
     FineTuneSettings: FineTune,
+    KnowledgeNeuronsSettings: KnowledgeNeurons,
+    CaliNetSettings: CaliNet,
 }
 
 
@@ -26,7 +30,9 @@ def _name(settings: Any) -> str:
 
 EditorSettings = Annotated[
     Annotated[TransformerPatcherSettings, Tag("<transformer_patcher>")]
-    | Annotated[FineTuneSettings, Tag("<finetune>")],
+    | Annotated[FineTuneSettings, Tag("<finetune>")]
+    | Annotated[KnowledgeNeuronsSettings, Tag("<knowledge_neurons>")]
+    | Annotated[CaliNetSettings, Tag("<calinet>")],
     Discriminator(_name),
 ]
 """What a study file says of an editor; ``name`` decides which."""

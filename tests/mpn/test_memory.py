@@ -69,7 +69,7 @@ def test_held_out_rows_are_not_trained_on():
 def test_the_loss_of_a_batch_with_unequal_pasts_is_each_edits_own(shape, top_k):
     """With -inf where an edit has fewer rows; more than there are may be asked for."""
     from mpn.editors.settings import MemorySettings
-    from mpn.editors.transformer_patcher import TransformerPatcher
+    from mpn.editors.transformer_patcher import Neurons
 
     settings = MemorySettings(top_k=top_k, shape=shape)
     past, kept = rows(2, 3, seed=1), torch.tensor([[True, True, False], [True, True, True]])
@@ -77,7 +77,7 @@ def test_the_loss_of_a_batch_with_unequal_pasts_is_each_edits_own(shape, top_k):
     patches, edit = random_patches(2, 2, D_MODEL), rows(2, 3, seed=2)
     own = patches.pre_activations(edit)
     bank = MemoryBank(shared, rows(0)).with_past(past, kept)
-    together = TransformerPatcher._memory_loss(bank, own, patches, settings)
+    together = Neurons._memory_loss(bank, own, patches, settings)
     for i in (0, 1):
         everything = torch.cat([shared, past[i, kept[i]]])
         alone = memory_loss(
