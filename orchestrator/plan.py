@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import InputError, Problem
-from orchestrator.identity import canonical_json, content_hash
+from orchestrator.identity import content_hash
+from orchestrator.labels import brief, label_of, labels_of
 from orchestrator.spec import Range, StudySpec, path_problems
 
 if TYPE_CHECKING:
     from orchestrator.objective import Objective
 
 MOST_CELLS = 10_000
-_LONGEST_VALUE = 40
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def trial_for(
     if spec.measure.baseline is not None:
         expected, _ = objective.resolve(_overlaid(spec.base, spec.measure.baseline))
         baseline = trial_id == _trial_id(objective, expected)
-    label = _label(_Cell("search.space", changes, {}))
+    label = label_of(_Cell("search.space", changes, {}))
     return TrialPlan(number, trial_id, params, _values_at(params, changes), label, baseline)
 
 
@@ -158,7 +158,7 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
     if spec.search is not None:
         return Expansion((), tuple(problems))
     if asked and baseline not in trials and not problems:
-        changes = " ".join(f"{path}={_brief(value)}" for path, value in asked.items())
+        changes = " ".join(f"{path}={brief(value)}" for path, value in asked.items())
         wanted = "name values that a trial has, or add them to sweep or ablate"
         problems.append(
             Problem("measure.baseline", None, f"no trial is base with {changes}", wanted)
@@ -166,7 +166,7 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
     if baseline not in trials:
         baseline = next(iter(trials))
     paths = [*spec.sweep, *itertools.chain.from_iterable(spec.ablate.values())]
-    labels = _labels([same[0] for same in cells.values()])
+    labels = labels_of([same[0] for same in cells.values()])
     plans = (
         TrialPlan(number, key, params, _values_at(params, paths), label, key == baseline)
         for number, (label, (key, params)) in enumerate(zip(labels, trials.items(), strict=True))
@@ -284,38 +284,6 @@ def _values_at(params: dict[str, object], paths: Iterable[str]) -> dict[str, obj
     return values
 
 
-def _labels(cells: Sequence[_Cell]) -> list[str]:
-    labels = [_label(cell) for cell in cells]
-    if len(set(labels)) == len(labels):
-        return labels
-    return [_label(cell, short=False) for cell in cells]
-
-
-def _label(cell: _Cell, *, short: bool = True) -> str:
-    if cell.section.startswith("ablate."):
-        return cell.section.removeprefix("ablate.")
-    names = [_last_keys(path, cell.changes) if short else path for path in cell.changes]
-    values = [_brief(value) if short else canonical_json(value) for value in cell.changes.values()]
-    return " ".join(map("=".join, zip(names, values, strict=True))) or "base"
-
-
-def _last_keys(path: str, paths: Iterable[str]) -> str:
-    """Cut a path to the fewest last keys that tell it from the others."""
-    keys = path.split(".")
-    tails = (".".join(keys[-count:]) for count in range(1, len(keys)))
-    alone = (t for t in tails if sum(f".{other}".endswith(f".{t}") for other in paths) == 1)
-    return next(alone, path)
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        value = value["name"]
-    if isinstance(value, float):
-        value = float(f"{value:.4g}")
-    text = value if isinstance(value, str) else canonical_json(value)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
-
-
 def _attributed(failures: Sequence[tuple[_Cell, Problem]]) -> list[Problem]:
     """Lay each problem, once, at the value that brings it about."""
     problems: list[Problem] = []
@@ -337,7 +305,7 @@ def _attributed(failures: Sequence[tuple[_Cell, Problem]]) -> list[Problem]:
         common = [p for p in first.places if len({cell.places[p] for cell in cells}) == 1]
         blamed = common or list(first.places)
         place = first.places[blamed[0]] if len(blamed) == 1 else section
-        setting = " ".join(f"{path}={_brief(first.changes[path])}" for path in blamed)
+        setting = " ".join(f"{path}={brief(first.changes[path])}" for path in blamed)
         found = ": ".join(filter(None, (f"with {setting}", problem.place, problem.found)))
         problems.append(replace(problem, place=place, found=found))
     return list(dict.fromkeys(problems))

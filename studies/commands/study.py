@@ -12,6 +12,7 @@ from rich.table import Table
 
 from orchestrator.errors import InputError, Problem, suggestion
 from orchestrator.home import Home
+from orchestrator.labels import brief
 from orchestrator.ledger import Ledger
 from orchestrator.results import StudyResults
 from studies.analysis.tables import FORMATS, cautions, footnote, render_table, terminal_table
@@ -97,7 +98,7 @@ def plan(
     ):
         table.add_column(column)
     for trial in content["trials"]:
-        values = [json.dumps(value) for value in trial["params"].values()]
+        values = [brief(value) for value in trial["params"].values()]
         mark = " (baseline)" if trial["baseline"] else ""
         table.add_row(
             f"{trial['trial']} {trial['label']}{mark}",

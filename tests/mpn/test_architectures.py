@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import ARCHITECTURES, random_patches, save_tiny_model
+from tiny_models import ARCHITECTURES, random_deltas, random_patches, save_tiny_model
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from mpn.backbones import Backbone
@@ -62,6 +62,22 @@ def test_cached_logits_are_the_full_models(any_backbone, layer, texts, tmp_path)
         )
         torch.testing.assert_close(fast, slow, atol=1e-10, rtol=0)
         assert (fast - any_backbone.logits(texts)).abs().max() > 0.01  # else nothing was tested
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_cached_logits_with_changed_weights_are_the_full_models(
+    any_backbone, layer, texts, tmp_path
+):
+    deltas = random_deltas(any_backbone, layer)
+    fast, slow = (
+        engine.logits(engine.absorb(engine.load(texts), deltas), deltas)
+        for engine in (
+            open_engine(name, any_backbone, layer=layer, changes="ffn", cache=QueryCache(tmp_path))
+            for name in ("cached", "full")
+        )
+    )
+    torch.testing.assert_close(fast, slow, atol=1e-10, rtol=0)
+    assert (fast - any_backbone.logits(texts)).abs().max() > 0.01  # else nothing was tested
 
 
 def test_an_edit_succeeds_and_is_measured_alike_by_both_engines(any_backbone, corpus, tmp_path):

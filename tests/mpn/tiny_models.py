@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForSequenceClassification
 
+from mpn.changes import WeightDeltas
 from mpn.patches import Patches
 from mpn.seeding import torch_generator
 
@@ -89,3 +90,15 @@ def random_patches(n_edits, n_patch, d_model, *, seed=0, dtype=torch.float64):
     shape = (n_edits, n_patch, d_model)
     keys, values = (torch.randn(shape, generator=generator).to(dtype) * 0.5 for _ in range(2))
     return Patches(keys, torch.randn(shape[:2], generator=generator).to(dtype), values)
+
+
+def random_deltas(backbone, layer, n_edits=2):
+    """Deltas of all weights of one FFN, large enough to be seen."""
+    weights = dict(backbone.model.named_parameters())
+    generator = torch_generator("deltas", layer)
+    return WeightDeltas(
+        {
+            name: 0.2 * torch.randn(n_edits, *weights[name].shape, generator=generator).double()
+            for name in backbone.ffn_parameters(layer)
+        }
+    )

@@ -148,12 +148,27 @@ def test_a_label_has_as_much_of_a_path_as_tells_it_from_the_others():
     assert labels_of(base=base, sweep=sweep) == ["memory.size=1 a.x.size=2 b.x.size=3 layer=4"]
 
 
-def test_labels_that_would_be_the_same_are_written_out():
-    values = [{"name": "ring", "size": 1}, {"name": "ring", "size": 2}]
-    assert labels_of(sweep={"memory": values}) == [
-        'memory={"name":"ring","size":1}',
-        'memory={"name":"ring","size":2}',
+def test_values_of_the_same_name_are_told_apart_by_what_differs():
+    base = {**BASE, "layer": 3, "memory": {"name": "ring", "size": 1, "loss": {"weight": 2.0}}}
+    values = [
+        {"name": "ring", "size": 1},
+        {"name": "ring", "size": 2},
+        {"name": "ring", "size": 1, "loss": {"weight": 5.0}},
+        {"name": "heap", "size": 1},
     ]
+    assert labels_of(base=base, sweep={"memory": values, "layer": [4]}) == [
+        "memory=ring{size=1} layer=4",
+        "memory=ring{size=2} layer=4",
+        "memory=ring{size=1 loss.weight=5.0} layer=4",
+        "memory=heap layer=4",
+    ]
+
+
+def test_labels_that_would_be_the_same_are_written_out():
+    long = ["x" * 50 + "1", "x" * 50 + "2"]
+    base = {**BASE, "memory": {**BASE["memory"], "name": "x"}}
+    labels = labels_of(base=base, sweep={"memory.name": long})
+    assert labels == [f'memory.name="{name}"' for name in long]
 
 
 def test_the_baseline_is_the_base_where_it_is_a_trial_else_the_first_trial():
