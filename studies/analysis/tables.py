@@ -81,6 +81,9 @@ def table_cells(results: StudyResults, rows: Sequence[Row]) -> tuple[list[str], 
     wanted = dict.fromkeys([results.measure["primary"], "cross_lingual_rephrase"])
     compared = [metric for metric in wanted if metric in metrics]
     paths = list(rows[0].trial.params) if rows else []
+    spoken = any(isinstance(value, Mapping) for row in rows for value in row.trial.params.values())
+    if spoken:  # values too long for a cell: the label tells them apart, and says the others too
+        paths = []
     titles, gains = map(title_of, metrics), (f"Δ {title_of(metric)}" for metric in compared)
     header = ["trial", *_short(paths), *titles, *gains]
     cells = []
@@ -224,8 +227,6 @@ def _value(value: object) -> str:
 
 def _brief(value: object) -> str:
     """Return a swept value as people read it; CSV and JSON have it whole."""
-    if isinstance(value, Mapping):
-        return "{…}"
     if isinstance(value, float):
         return f"{value:.4g}"
     return _value(value)
