@@ -34,6 +34,14 @@ EDITORS = {
     "transformer_patcher-middle": TransformerPatcherSettings(
         **QUICK, memory=None, layer=1, dropout=None
     ),
+    "transformer_patcher-rows": TransformerPatcherSettings(
+        **QUICK,
+        memory=MemorySettings(weight=1e-3, size=40),
+        patches_for="row",
+        retries=[{"patches_per_edit": 2, "patches_for": "row"}],
+        divergence=DivergenceSettings(size=20, rows=4),
+        dropout=None,
+    ),
     "finetune": FineTuneSettings(**QUICK),
     "finetune-middle": FineTuneSettings(**QUICK, layers=[1]),
     "finetune-divergence": FineTuneSettings(
