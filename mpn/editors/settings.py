@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from mpn.editors.margin import MarginSettings
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.reach import Reach, Remembers
 from mpn.editors.stopping import StopSettings
@@ -64,6 +65,8 @@ class TransformerPatcherSettings(Settings):
         positions: Where they act: at every position, or at [CLS] only.
         patches_per_edit: Neurons an edit.
         dropout: Several views of each row at a step; ``null`` trains on the rows themselves.
+        margin: How much less than they do neurons are taken to fire on what is trained, so that
+            they fire on more; ``null``: not at all.
         activation: ``null`` leaves the activation loss out.
         memory: ``null`` leaves the memory loss out.
         optimizer: Adam and its limits.
@@ -78,6 +81,7 @@ class TransformerPatcherSettings(Settings):
     positions: Literal["all", "cls"] = "all"
     patches_per_edit: PositiveInt = 1
     dropout: DropoutSettings | None = DropoutSettings()
+    margin: MarginSettings | None = None
     activation: ActivationSettings | None = ActivationSettings()
     memory: MemorySettings | None = MemorySettings()
     optimizer: OptimizerSettings = OptimizerSettings()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mpn.changes import Change
 from mpn.editors.descent import descend, is_right, schedule
+from mpn.editors.margin import lowered
 from mpn.editors.protocol import EditBatch, EditOutcome, EditSeed
 from mpn.editors.remaining import Remaining
 from mpn.editors.settings import MemorySettings, TransformerPatcherSettings
@@ -108,8 +109,11 @@ class Neurons(Generic[RowsT]):
         rows, dropout = remaining.rows, self._settings.dropout
         if dropout is not None:
             rows = remaining.views(dropout)
-        losses = edit_loss(engine.logits(rows, patches), remaining.labels)
-        pre_activations = patches.pre_activations(engine.queries(rows))
+        queries, trained = engine.queries(rows), patches
+        if self._settings.margin is not None:
+            trained = lowered(patches, queries, self._settings.margin)
+        losses = edit_loss(engine.logits(rows, trained), remaining.labels)
+        pre_activations = trained.pre_activations(queries)
         activation = self._settings.activation
         if activation is not None:
             losses = losses + activation.weight * activation_loss(
