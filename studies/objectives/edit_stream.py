@@ -142,7 +142,8 @@ def _check_languages(settings: EditStreamSettings) -> None:
         raise MpnInputError(
             "streams.source_language", source, f"the data set has {' '.join(languages)}"
         )
-    settings.pairing.drawn_from(sorted(set(languages) - {source}), seed=0, stream=0)
+    targets = sorted(set(languages) - {source})
+    settings.pairing.drawn_from(targets, source=source, seed=0, stream=0)
     corpus_fingerprint(settings.dataset)
 
 
