@@ -20,7 +20,7 @@ from mpn.engines.protocol import Engine
 from mpn.errors import MpnInputError
 from mpn.memory import MemoryBank, MemoryTexts
 from mpn.metrics.audience import Panel
-from mpn.pairing import PairingSettings
+from mpn.pairing import PairingSettings, inverse_accuracies
 from mpn.queries import QueryCache
 from mpn.streams.data import StreamData
 
@@ -197,20 +197,44 @@ class Workbench:
         """
         evaluation = self.evaluation_at(engine)
         edits = deal_stream(self.edits, stream=stream, n_edits=n_edits, choice=self._choice)
-        drawn_from = pairing.drawn_from(self.languages[1:], seed=seed, stream=stream)
+        source, *targets = self.languages
+        weights = self._drawing_weights(pairing)
+        drawn_from = pairing.drawn_from(
+            targets, source=source, seed=seed, stream=stream, weights=weights
+        )
+        if weights is not None:
+            candidates = pairing.may_draw(targets)
+            weights = weights[[candidates.index(language) for language in drawn_from]]
         return StreamData(
             stream,
             edits,
             self.languages,
             drawn_from,
             tuple(
-                pairing.seen(drawn_from, seed=seed, stream=stream, edit=position)
+                pairing.seen(drawn_from, seed=seed, stream=stream, edit=position, weights=weights)
                 for position in range(n_edits)
             ),
             self._neighbours(edits),
             evaluation,
             self.remembered(len(evaluation.texts)),
+            weights,
         )
+
+    @functools.cached_property
+    def accuracies(self) -> dict[str, float]:
+        """The base model's accuracy on :attr:`evaluation`, in each language."""
+        panel, engine = self.evaluation, self.engine("last", "all", "cached")
+        right = engine.predictions(engine.load(panel.texts))[0] == torch.tensor(panel.labels)
+        names, numbers = panel.by_language
+        return {name: right[numbers == i].double().mean().item() for i, name in enumerate(names)}
+
+    def _drawing_weights(self, pairing: PairingSettings) -> Tensor | None:
+        """Return how often each candidate is drawn; None: all alike."""
+        candidates = pairing.may_draw(self.languages[1:])
+        if pairing.weights == "uniform":
+            return None
+        accuracies = [self.accuracies[language] for language in candidates]
+        return inverse_accuracies(accuracies, self._n_evaluation)
 
     def evaluation_at(self, engine: Engine[Any]) -> Panel:
         """Return unrelated texts to measure on: all, but for sites where each costs a lot."""

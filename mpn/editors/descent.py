@@ -102,8 +102,9 @@ def schedule(batch: EditBatch[RowsT], pairing: PairingSettings, n_steps: int) ->
                 seed=seed.seed,
                 stream=seed.stream,
                 edit=seed.position,
+                weights=None if batch.weights is None else batch.weights[i],
             )
-            for seed in batch.seeds
+            for i, seed in enumerate(batch.seeds)
         ]
     )
     if (drawn == drawn[:, :1]).all():

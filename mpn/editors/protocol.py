@@ -32,12 +32,15 @@ class EditBatch(Generic[RowsT]):
             from; int64 on the CPU, ``[n_edits, n_columns]``.
         labels: Desired labels, int64 ``[n_edits]``.
         seeds: One for each edit.
+        weights: How often each of those languages is drawn, ``[n_edits, n_columns - 1]``; None:
+            all alike.
     """
 
     rows: RowsT
     columns: Tensor
     labels: Tensor
     seeds: Sequence[EditSeed]
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)

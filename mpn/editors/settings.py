@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from mpn.editors.margin import MarginSettings
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.output_training import DivergenceSettings
 from mpn.editors.reach import Reach, Remembers
@@ -95,6 +96,8 @@ class TransformerPatcherSettings(NeuronSettings):
             source), is trained again from the start with these neurons, one entry after
             another: ``[{patches_per_edit: 3}, {patches_for: row}]``.
         dropout: Several views of each row at a step; ``null`` trains on the rows themselves.
+        margin: How much less than they do neurons are taken to fire on what is trained, so that
+            they fire on more; ``null``: not at all.
         activation: ``null`` leaves the activation loss out.
         memory: ``null`` leaves the memory loss out.
         divergence: The reference's other memory loss, on what the model says of other texts,
@@ -111,6 +114,7 @@ class TransformerPatcherSettings(NeuronSettings):
     positions: Literal["all", "cls"] = "all"
     retries: list[NeuronSettings] = Field(default_factory=list)
     dropout: DropoutSettings | None = DropoutSettings()
+    margin: MarginSettings | None = None
     activation: ActivationSettings | None = ActivationSettings()
     memory: MemorySettings | None = MemorySettings()
     divergence: DivergenceSettings | None = None

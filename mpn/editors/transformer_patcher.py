@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mpn.changes import Change
 from mpn.editors.descent import descend, is_right, schedule
+from mpn.editors.margin import lowered
 from mpn.editors.output_training import divergences
 from mpn.editors.protocol import EditBatch, EditOutcome, EditSeed
 from mpn.editors.remaining import Remaining
@@ -173,8 +174,11 @@ class Neurons(Generic[RowsT]):
         rows, dropout = remaining.rows, self._settings.dropout
         if dropout is not None:
             rows = remaining.views(dropout)
-        losses = edit_loss(engine.logits(rows, patches), remaining.labels)
-        pre_activations = self._own(patches.pre_activations(engine.queries(rows)))
+        queries, trained = engine.queries(rows), patches
+        if self._settings.margin is not None:
+            trained = lowered(patches, queries, self._settings.margin)
+        losses = edit_loss(engine.logits(rows, trained), remaining.labels)
+        pre_activations = self._own(trained.pre_activations(queries))
         activation = self._settings.activation
         if activation is not None:
             losses = losses + activation.weight * activation_loss(

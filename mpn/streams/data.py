@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from mpn.edits import ParallelEdit, ParallelExample
 from mpn.metrics.audience import Panel
 
@@ -19,6 +21,7 @@ class StreamData:
         neighbours: For each edit, examples near it that it should leave alone.
         evaluation: Unrelated texts, for locality and test retention; the same in every stream.
         remembered: Training examples, for train retention; the same in every stream.
+        weights: How often each of ``drawn_from`` is drawn; None: all alike.
     """
 
     number: int
@@ -29,3 +32,4 @@ class StreamData:
     neighbours: tuple[tuple[ParallelExample, ...], ...]
     evaluation: Panel
     remembered: Panel
+    weights: Tensor | None = None

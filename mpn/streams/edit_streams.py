@@ -64,6 +64,8 @@ class EditStreams(Generic[RowsT]):
         self._columns = torch.tensor(
             [[0, *map(d.languages.index, d.drawn_from)] for d, _ in self._places]
         )
+        weights = [d.weights for d, _ in self._places if d.weights is not None]
+        self._weights = torch.stack(weights) if weights else None
         self._measuring = Measuring(
             data,
             cells,
@@ -188,7 +190,8 @@ class EditStreams(Generic[RowsT]):
             EditSeed(self._seed, d.number, position)
             for d, position in (self._places[i] for i in chosen.tolist())
         ]
-        return EditBatch(rows, self._columns[chosen], self._labels[chosen], seeds)
+        weights = None if self._weights is None else self._weights[chosen]
+        return EditBatch(rows, self._columns[chosen], self._labels[chosen], seeds, weights)
 
     def _all_columns(self, n_edits: int) -> Tensor:
         return torch.arange(self._width).expand(n_edits, -1)

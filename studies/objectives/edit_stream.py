@@ -17,7 +17,7 @@ from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """To be raised whenever the same parameters give other records."""
 
 
@@ -142,7 +142,8 @@ def _check_languages(settings: EditStreamSettings) -> None:
         raise MpnInputError(
             "streams.source_language", source, f"the data set has {' '.join(languages)}"
         )
-    settings.pairing.drawn_from(sorted(set(languages) - {source}), seed=0, stream=0)
+    targets = sorted(set(languages) - {source})
+    settings.pairing.drawn_from(targets, source=source, seed=0, stream=0)
     corpus_fingerprint(settings.dataset)
 
 

@@ -10,6 +10,7 @@ from mpn.backbones import Backbone
 from mpn.editors.calinet import CaliNetSettings
 from mpn.editors.finetune import FineTuneSettings
 from mpn.editors.knowledge_neurons import KnowledgeNeuronsSettings
+from mpn.editors.margin import MarginSettings
 from mpn.editors.opening import EditorSettings, open_editor
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.output_training import DivergenceSettings
@@ -39,14 +40,15 @@ EDITORS = {
         memory=MemorySettings(weight=1e-3, size=40),
         patches_for="row",
         retries=[{"patches_per_edit": 2, "patches_for": "row"}],
-        divergence=DivergenceSettings(size=20, rows=4),
+        divergence=DIVERGENCE,
         dropout=None,
+    ),
+    "transformer_patcher-margin": TransformerPatcherSettings(
+        **QUICK, memory=None, dropout=None, margin=MarginSettings(), patches_per_edit=2
     ),
     "finetune": FineTuneSettings(**QUICK),
     "finetune-middle": FineTuneSettings(**QUICK, layers=[1]),
-    "finetune-divergence": FineTuneSettings(
-        **QUICK, divergence=DivergenceSettings(size=20, rows=4)
-    ),
+    "finetune-divergence": FineTuneSettings(**QUICK, divergence=DIVERGENCE),
     "finetune-layers": FineTuneSettings(**QUICK, layers=[1, 2], part="layer"),
     "finetune-model": FineTuneSettings(**QUICK, part="model", divergence=DIVERGENCE),
     "knowledge_neurons": KnowledgeNeuronsSettings(**QUICK, layers="last", steps=3, neurons=5),
@@ -60,6 +62,7 @@ PAIRINGS = {
     "fixed": PairingSettings(languages=2, choice="fixed", key_init="mean"),
     "once": PairingSettings(languages=1, redraw="per_edit"),
     "all": PairingSettings(languages="all"),
+    "far": PairingSettings(languages=1, choice="typological", ratio=[2, 3]),
 }
 N_EDITS = 3
 
@@ -176,7 +179,9 @@ class TestEditorContract:
     def test_it_is_trained_on_the_languages_that_are_paired_and_on_no_other(
         self, bench, settings, pairing
     ):
-        drawn_from = PAIRINGS[pairing].drawn_from(bench.languages[1:], seed=0, stream=0)
+        drawn_from = PAIRINGS[pairing].drawn_from(
+            bench.languages[1:], source=bench.languages[0], seed=0, stream=0
+        )
         unseen = set(bench.languages[1:]) - set(drawn_from)
         outcome = edited(bench, settings, pairing)[2]
         assert_same(edited(bench, settings, pairing, hidden=unseen)[2].change, outcome.change, 1e-9)

@@ -8,6 +8,7 @@ import torch
 from tiny_models import save_tiny_model
 
 from mpn.backbones import Backbone
+from mpn.editors.descent import schedule
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.settings import (
     MemorySettings,
@@ -16,6 +17,7 @@ from mpn.editors.settings import (
 )
 from mpn.editors.transformer_patcher import TransformerPatcher
 from mpn.errors import MpnInputError
+from mpn.memory import MemoryBank
 from mpn.pairing import PairingSettings
 from mpn.queries import QueryCache
 from mpn.streams.edit_streams import EditStreams
@@ -289,3 +291,52 @@ def test_a_workbench_that_is_let_go_gives_its_model_back(tokenizer, corpus, tmp_
     del backbone, bench, data
     gc.collect()
     assert model() is None
+
+
+def test_languages_are_weighted_by_how_often_the_base_model_is_wrong_in_them(bench):
+    full = bench.engine("last", "all", "full")
+    panel = bench.evaluation
+    answers = full.predictions(full.load(panel.texts))[0].tolist()
+    rows = list(zip(panel.languages, panel.labels, answers, strict=True))
+    right = {
+        name: [label == answer for language, label, answer in rows if language == name]
+        for name in bench.languages
+    }
+    assert bench.accuracies == {name: sum(hits) / 4 for name, hits in right.items()}
+    policy = PairingSettings(languages=1, choice="fixed", weights="inverse_accuracy")
+    data = bench.stream_data(full, 0, N_EDITS, policy, seed=0)
+    assert data.weights.tolist() == [1 / max(bench.accuracies[data.drawn_from[0]], 0.25)]
+
+
+def test_weights_reach_the_editor_and_change_what_it_trains_on(bench, monkeypatch):
+    monkeypatch.setitem(bench.__dict__, "accuracies", dict.fromkeys(bench.languages, 1.0))
+    even = first_batch(bench, "inverse_accuracy")
+    bench.accuracies["zh"] = 0.0  # one in four at most: drawn four times as often
+    uneven = first_batch(bench, "inverse_accuracy")
+    assert even.weights.tolist() == [[1.0] * 5] * N_EDITS
+    assert uneven.weights.tolist() == [[1.0, 1.0, 1.0, 1.0, 4.0]] * N_EDITS
+    assert first_batch(bench, "uniform").weights is None
+    policy = PairingSettings(languages=1, weights="inverse_accuracy")
+    zh = bench.languages.index("zh")
+    before, after = (
+        (schedule(batch, policy, 200)[..., 1] == zh).double().mean().item()
+        for batch in (even, uneven)
+    )
+    assert before == pytest.approx(1 / 5, abs=0.05)
+    assert after == pytest.approx(4 / 8, abs=0.05)
+
+
+def first_batch(bench, weights):
+    """Return the first batch that an editor is given."""
+    policy = PairingSettings(languages=1, weights=weights)
+    engine, batches = bench.engine("last", "all", "cached"), []
+
+    class Watching(TransformerPatcher):
+        def edit(self, engine, batch, memory):
+            batches.append(batch)
+            return super().edit(engine, batch, memory)
+
+    data = [bench.stream_data(engine, 0, N_EDITS, policy, seed=0)]
+    editor = Watching(EDITOR.model_copy(update={"memory": None}), policy)
+    next(EditStreams(engine, editor, MemoryBank.none(16), data, seed=0).run("single", batch_size=9))
+    return batches[0]
