@@ -44,12 +44,14 @@ def edit_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return -log_probabilities.gather(-1, index).squeeze(-1).mean(-1)
 
 
-def divergence_loss(logits: Tensor, reference: Tensor) -> Tensor:
+def divergence_loss(logits: Tensor, reference: Tensor, *, over_labels: bool = False) -> Tensor:
     """Keep what the model says of texts that an edit is not about.
 
     Args:
         logits: The edited model's, ``[..., n, n_labels]``.
         reference: The base model's log-probabilities, of the same shape.
+        over_labels: Divide by the number of labels too: the mean over all elements that the
+            code of Transformer-Patcher takes where KL asks for a sum over labels.
 
     Returns:
         KL(base, edited) in nats, the mean over the texts, ``[...]``; differentiable in
@@ -63,7 +65,7 @@ def divergence_loss(logits: Tensor, reference: Tensor) -> Tensor:
             "divergence_loss", f"logits {tuple(logits.shape)}", f"as the {tuple(reference.shape)}"
         )
     divergences = reference.exp() * (reference - logits.log_softmax(-1))
-    return divergences.sum(-1).mean(-1)
+    return (divergences.mean(-1) if over_labels else divergences.sum(-1)).mean(-1)
 
 
 def activation_loss(
@@ -101,6 +103,7 @@ def memory_loss(
     ceiling: float = -3.0,
     gap: float = 3.0,
     shape: PenaltyShape = "exp",
+    repeated: bool = False,
 ) -> Tensor:
     """Penalise patch neurons that fire on inputs outside the edit's scope.
 
@@ -119,6 +122,8 @@ def memory_loss(
         ceiling: beta, the highest tolerated memory pre-activation, dimensionless.
         gap: gamma, the required margin below the edit, dimensionless.
         shape: As in :func:`activation_loss`.
+        repeated: Count each memory row once for every row of the edit batch, and take
+            ``top_k`` of all the pairs together: what the reference does by mistake.
 
     Returns:
         Non-negative, ``[...]``; lower is more local. Several neurons are averaged.
@@ -144,8 +149,12 @@ def memory_loss(
     if top_k is not None:
         _check_top_k(top_k)
         memory = memory.topk(min(top_k, memory.shape[-1]), dim=-1, sorted=False).values
+    gaps = memory[..., None, :] - edit[..., :, None] + gap
+    if repeated:
+        memory = memory[..., None, :].expand_as(gaps).flatten(-2)
+        gaps = gaps.flatten(-2)[..., None, :]
     above_ceiling = _penalty(memory - ceiling, shape, top_k)
-    within_gap = _penalty(memory[..., None, :] - edit[..., :, None] + gap, shape, top_k).mean(-1)
+    within_gap = _penalty(gaps, shape, top_k).mean(-1)
     return (above_ceiling + within_gap).mean(-1)
 
 

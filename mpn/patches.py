@@ -93,6 +93,12 @@ class Patches(Change):
         """Return the only set of neurons ``n`` times."""
         return self.take(torch.zeros(n, dtype=torch.int64))
 
+    def padded(self, n_patch: int) -> "Patches":
+        """Return the same neurons and such that do nothing, ``n_patch`` together."""
+        missing = n_patch - self.n_patch
+        nothing = self.keys.new_zeros(*self.keys.shape[:-2], missing, self.keys.shape[-1])
+        return Patches.concatenate([self, Patches(nothing, nothing[..., 0], nothing)])
+
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return keys, biases and values, for what is done to each."""
         return self.keys, self.biases, self.values

@@ -162,20 +162,23 @@ class Workbench:
 
     def memory(self, engine: Engine[Any], wanted: Remembers | None) -> MemoryBank:
         """Return the memory bank at an engine's site; an empty one if nothing is wanted."""
-        if wanted is None:
-            return MemoryBank.none(self.backbone.d_model)
-        texts = self.remembered(wanted.size).texts
-        if wanted.what == "texts":
-            rows = engine.load(texts)
+        bank = MemoryBank.none(self.backbone.d_model)
+        if wanted is not None and wanted.queries:
+            queries = self._memory_queries(engine, wanted.queries, wanted.positions)
+            bank = MemoryBank.of(queries, held_out_share=wanted.held_out_share)
+        if wanted is not None and wanted.texts:
+            rows = engine.load(self.remembered(wanted.texts).texts)
             with torch.no_grad():
                 reference = engine.logits(rows)[0].log_softmax(-1)
-            bank = MemoryBank.none(self.backbone.d_model)
-            return replace(bank, texts=MemoryTexts(rows, reference))
-        queries = engine.token_queries(texts, wanted.positions)
-        if wanted.positions == "all":
+            bank = replace(bank, texts=MemoryTexts(rows, reference))
+        return bank
+
+    def _memory_queries(self, engine: Engine[Any], size: int, positions: Positions) -> Tensor:
+        queries = engine.token_queries(self.remembered(size).texts, positions)
+        if positions == "all":
             order = permutation(len(queries), self._seed, "memory positions")
-            queries = queries[order[: wanted.size]]
-        return MemoryBank.of(queries, held_out_share=wanted.held_out_share)
+            queries = queries[order[:size]]
+        return queries
 
     def stream_data(
         self,

@@ -1,6 +1,6 @@
 """What trials are called: an ablation's name, or what is changed, as short as tells them apart."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.identity import canonical_json
@@ -65,25 +65,24 @@ def _told_apart(value: object, others: Sequence[object]) -> str:
     """Show a mapping with what tells it from others of its name: ``finetune{part=layer}``."""
     if not isinstance(value, Mapping):
         return brief(value)
-    own = _leaves(value)
-    alike = [_leaves(other) for other in others if isinstance(other, Mapping)]
-    alike = [other for other in alike if other != own and other.get("name") == own.get("name")]
-    telling = " ".join(
-        f"{path}={brief(leaf)}"
-        for path, leaf in own.items()
-        if any(path not in other or other[path] != leaf for other in alike)
-    )
+    alike = [other for other in others if isinstance(other, Mapping) and other != value]
+    alike = [other for other in alike if other.get("name") == value.get("name")]
+    telling = " ".join(_telling(value, alike))
     return f"{brief(value)}{{{telling}}}" if telling else brief(value)
 
 
-def _leaves(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    leaves: dict[str, object] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            leaves |= _leaves(inner, f"{prefix}{key}.")
+def _telling(own: Mapping[str, object], others: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Yield what of a mapping is not so in all others; of what no other has, a mapping's key."""
+    for key, value in own.items():
+        theirs = [other[key] for other in others if key in other]
+        if theirs == [value] * len(others):
+            continue
+        if not isinstance(value, Mapping):
+            yield f"{key}={brief(value)}"
+        elif nested := [one for one in theirs if isinstance(one, Mapping)]:
+            yield from (f"{key}.{inner}" for inner in _telling(value, nested))
         else:
-            leaves[prefix + key] = inner
-    return leaves
+            yield key
 
 
 def _last_keys(path: str, paths: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from orchestrator.errors import OrchestratorError
-from studies.commands import data, edit, finetune, study
+from studies.commands import compare, data, edit, finetune, study
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(study.commands)
+app.add_typer(compare.commands)
 app.add_typer(edit.commands)
 app.add_typer(finetune.commands)
 app.add_typer(data.commands, name="data")

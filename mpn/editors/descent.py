@@ -115,11 +115,20 @@ def schedule(batch: EditBatch[RowsT], pairing: PairingSettings, n_steps: int) ->
 
 @torch.no_grad()
 def is_right(
-    engine: Engine[RowsT], remaining: Remaining[RowsT], change: Change, stop: StopSettings
+    engine: Engine[RowsT],
+    rows: RowsT,
+    labels: Tensor,
+    change: Change,
+    stop: StopSettings,
+    *,
+    confidence: float | None = None,
 ) -> Tensor:
-    """Return whether each edit says what it should, bool ``[n_edits]``."""
-    answers = engine.logits(remaining.rows, change).argmax(-1)
-    right = answers == remaining.labels[:, None]
+    """Return whether each edit says what it should, with some confidence, bool ``[n_edits]``."""
+    logits = engine.logits(rows, change)
+    right = logits.argmax(-1) == labels[:, None]
+    if confidence is not None:
+        index = labels[:, None, None].expand(*logits.shape[:-1], 1)
+        right &= logits.softmax(-1).gather(-1, index).squeeze(-1) >= confidence
     return right.all(-1) if stop.when == "all" else right[:, 0]
 
 
@@ -143,5 +152,8 @@ def _done(
     held_out = training.held_out_losses(remaining, change)
     improved = held_out < remaining.held_out - stop.improvement
     remaining.held_out = held_out
-    enough = is_right(engine, remaining, change, stop) & ~improved
+    right = is_right(
+        engine, remaining.rows, remaining.labels, change, stop, confidence=stop.confidence
+    )
+    enough = right & ~improved
     return enough if hopeless is None else enough | hopeless

@@ -33,16 +33,32 @@ class DivergenceSettings(Settings):
         weight: The loss's weight.
         size: Texts that are drawn from, over all languages.
         rows: Texts that are drawn anew at each step.
+        reference_compat: Average over labels too, as the code of Transformer-Patcher does by
+            mistake: the term is as many times smaller as there are labels.
     """
 
     weight: NonNegativeFloat = 1.0
     size: PositiveInt = 1000
     rows: PositiveInt = 32
+    reference_compat: bool = False
 
     @property
     def remembers(self) -> Remembers:
         """What is to be left alone."""
-        return Remembers(self.size, "texts")
+        return Remembers(texts=self.size)
+
+
+def divergences(
+    engine: Engine[RowsT],
+    remaining: Remaining[RowsT],
+    change: Change,
+    settings: DivergenceSettings,
+) -> Tensor:
+    """Return each edit's weighted divergence on texts drawn for this step, ``[n_edits]``."""
+    rows, reference = remaining.remembered(settings.rows)
+    return settings.weight * divergence_loss(
+        engine.logits(rows, change), reference, over_labels=settings.reference_compat
+    )
 
 
 class OutputTraining(ABC, Generic[RowsT]):
@@ -66,9 +82,7 @@ class OutputTraining(ABC, Generic[RowsT]):
         losses = edit_loss(self.engine.logits(remaining.rows, change), remaining.labels)
         if self._divergence is None:
             return losses
-        rows, reference = remaining.remembered(self._divergence.rows)
-        kept = divergence_loss(self.engine.logits(rows, change), reference)
-        return losses + self._divergence.weight * kept
+        return losses + divergences(self.engine, remaining, change, self._divergence)
 
     def held_out_losses(self, remaining: Remaining[RowsT], change: Change) -> Tensor:
         """See :class:`mpn.editors.descent.Training`: an edit stops as soon as it is right."""

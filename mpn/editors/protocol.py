@@ -48,13 +48,15 @@ class Effort:
     """What an edit took.
 
     Attributes:
-        steps: Gradient steps.
+        steps: Gradient steps, of all attempts.
         separable: Whether it could be told from the memory; one that cannot be fails, however
             long it is trained.
+        attempts: How often it was trained from the start.
     """
 
     steps: int
     separable: bool = True
+    attempts: int = 1
 
 
 @dataclass(frozen=True)

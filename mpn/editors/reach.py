@@ -30,13 +30,13 @@ class Remembers:
     """What an editor wants to be given of the texts that it leaves alone.
 
     Attributes:
-        size: How many, over all languages.
-        what: Their ``queries``, or the ``texts`` themselves as the engine's rows.
+        queries: How many queries, over all languages; 0: none.
+        texts: How many texts as the engine's rows, over all languages; 0: none.
         positions: Of which positions, for queries.
         held_out_share: Fraction of the queries that is held out.
     """
 
-    size: int
-    what: Literal["queries", "texts"] = "queries"
+    queries: int = 0
+    texts: int = 0
     positions: Positions = "cls"
     held_out_share: float = 0.0

@@ -3,12 +3,14 @@
 Source: Huang et al., Transformer-Patcher (ICLR 2023), the authors' code at 93ff458.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mpn.editors.margin import MarginSettings
 from mpn.editors.optimizer import OptimizerSettings
+from mpn.editors.output_training import DivergenceSettings
 from mpn.editors.reach import Reach, Remembers
 from mpn.editors.stopping import StopSettings
 from mpn.engines.dropout import DropoutSettings
@@ -39,6 +41,9 @@ class MemorySettings(Settings):
         ceiling: See the loss.
         gap: See the loss.
         shape: See the loss.
+        reference_compat: Count each row once for every row of the edit batch, views under
+            dropout among them, so that ``top_k`` is over rows that are repeated, as in the
+            reference by mistake: its 1000 are 125 rows eight times.
     """
 
     weight: NonNegativeFloat = 5.0
@@ -49,26 +54,54 @@ class MemorySettings(Settings):
     ceiling: float = -3.0
     gap: float = 3.0
     shape: PenaltyShape = "exp"
+    reference_compat: bool = False
 
     @property
     def remembers(self) -> Remembers:
         """What is to be left alone."""
-        return Remembers(self.size, "queries", self.positions, self.held_out_share)
+        return Remembers(
+            queries=self.size, positions=self.positions, held_out_share=self.held_out_share
+        )
 
 
-class TransformerPatcherSettings(Settings):
+class NeuronSettings(Settings):
+    """How many neurons an edit has, and what each answers for.
+
+    Attributes:
+        patches_per_edit: Neurons an edit; with ``patches_for: row``, a row. Where there are
+            several their keys start a tenth apart, or they would stay the same.
+        patches_for: ``edit``: each neuron fires on every row of the edit batch, as in the
+            reference. ``row``: each row has its own, whose key starts at its query, and which
+            may be silent on the others: narrower keys, which break less along a stream.
+    """
+
+    patches_per_edit: PositiveInt = 1
+    patches_for: Literal["edit", "row"] = "edit"
+
+    def together(self, n_rows: int) -> int:
+        """Return the neurons of one edit of some rows."""
+        return self.patches_per_edit * (n_rows if self.patches_for == "row" else 1)
+
+
+class TransformerPatcherSettings(NeuronSettings):
     """How neurons are made; the defaults are the reference's, but for where dropout falls.
 
     Attributes:
         name: The editor's name.
         layer: Layer whose feed-forward network gets the neurons, counted from 0, or ``last``.
         positions: Where they act: at every position, or at [CLS] only.
-        patches_per_edit: Neurons an edit.
+        patches_per_edit: See :class:`NeuronSettings`.
+        patches_for: See :class:`NeuronSettings`.
+        retries: An edit that is not right in the end, as ``stop.when`` asks (``never``: in the
+            source), is trained again from the start with these neurons, one entry after
+            another: ``[{patches_per_edit: 3}, {patches_for: row}]``.
         dropout: Several views of each row at a step; ``null`` trains on the rows themselves.
         margin: How much less than they do neurons are taken to fire on what is trained, so that
             they fire on more; ``null``: not at all.
         activation: ``null`` leaves the activation loss out.
         memory: ``null`` leaves the memory loss out.
+        divergence: The reference's other memory loss, on what the model says of other texts,
+            beside ``memory`` or, where that is ``null``, in its place; ``null`` leaves it out.
         optimizer: Adam and its limits.
         stop: When to stop early.
         value_init: ``noise``: ``v = a * n``, a = 10, n ~ N(0, 1), both trained, as in the
@@ -79,11 +112,12 @@ class TransformerPatcherSettings(Settings):
     name: Literal["transformer_patcher"] = "transformer_patcher"
     layer: int | Literal["last"] = "last"
     positions: Literal["all", "cls"] = "all"
-    patches_per_edit: PositiveInt = 1
+    retries: list[NeuronSettings] = Field(default_factory=list)
     dropout: DropoutSettings | None = DropoutSettings()
     margin: MarginSettings | None = None
     activation: ActivationSettings | None = ActivationSettings()
     memory: MemorySettings | None = MemorySettings()
+    divergence: DivergenceSettings | None = None
     optimizer: OptimizerSettings = OptimizerSettings()
     stop: StopSettings = StopSettings()
     value_init: Literal["noise", "zero"] = "noise"
@@ -97,4 +131,12 @@ class TransformerPatcherSettings(Settings):
     @property
     def remembers(self) -> Remembers | None:
         """What it leaves alone."""
-        return None if self.memory is None else self.memory.remembers
+        queries = None if self.memory is None else self.memory.remembers
+        if self.divergence is None:
+            return queries
+        return replace(queries or Remembers(), texts=self.divergence.size)
+
+    @property
+    def neurons(self) -> NeuronSettings:
+        """Those of the first attempt."""
+        return NeuronSettings(patches_per_edit=self.patches_per_edit, patches_for=self.patches_for)

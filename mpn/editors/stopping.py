@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from mpn.settings import Settings
 
@@ -15,6 +15,8 @@ class StopSettings(Settings):
             always takes every step.
         min_steps: First step after which is checked.
         every: Steps between checks.
+        confidence: What is right must also have this probability, so that later edits do not
+            undo it; ``null`` asks for no more than that no other label has a higher one.
         improvement: An edit goes on while its held-out memory loss falls by more than this
             from one check to the next.
     """
@@ -22,6 +24,7 @@ class StopSettings(Settings):
     when: Literal["source", "all", "never"] = "source"
     min_steps: PositiveInt = 100
     every: PositiveInt = 25
+    confidence: float | None = Field(default=None, gt=0, lt=1)
     improvement: NonNegativeFloat = 0.001
 
     def is_check(self, n_steps: int) -> bool:

@@ -93,11 +93,10 @@ class LastLayerEngine:
     def take(self, rows: ClsRows, columns: Tensor, edits: Tensor) -> ClsRows:
         """See :class:`mpn.engines.protocol.Engine`."""
         device = self.backbone.device
-        index = (
-            edits.to(device, non_blocking=True)[:, None],
-            columns.to(device, non_blocking=True),
-        )
-        return ClsRows(*(t[index] for t in rows.tensors()))
+        own = edits.to(device, non_blocking=True)[:, None]
+        columns = columns.to(device, non_blocking=True)
+        shared = torch.zeros_like(own)  # queries, on which absorbed neurons change nothing
+        return ClsRows(*(t[own if len(t) > 1 else shared, columns] for t in rows.tensors()))
 
     def views(
         self, rows: ClsRows, dropout: DropoutSettings, generators: Sequence[torch.Generator]

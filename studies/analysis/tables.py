@@ -10,6 +10,7 @@ from rich.table import Table
 
 from orchestrator.identity import canonical_json
 from orchestrator.results import Estimate, Row, StudyResults
+from studies.analysis.typesetting import latex, markdown, percent
 
 _WIDE = 110
 FORMATS = ("md", "json", "csv", "latex")
@@ -80,7 +81,10 @@ def table_cells(results: StudyResults, rows: Sequence[Row]) -> tuple[list[str], 
     wanted = dict.fromkeys([results.measure["primary"], "cross_lingual_rephrase"])
     compared = [metric for metric in wanted if metric in metrics]
     paths = list(rows[0].trial.params) if rows else []
-    titles, gains = map(_title, metrics), (f"Δ {_title(metric)}" for metric in compared)
+    spoken = any(isinstance(value, Mapping) for row in rows for value in row.trial.params.values())
+    if spoken:  # values too long for a cell: the label tells them apart, and says the others too
+        paths = []
+    titles, gains = map(title_of, metrics), (f"Δ {title_of(metric)}" for metric in compared)
     header = ["trial", *_short(paths), *titles, *gains]
     cells = []
     for row in rows:
@@ -89,7 +93,7 @@ def table_cells(results: StudyResults, rows: Sequence[Row]) -> tuple[list[str], 
         if row.trial.state != "complete":
             name += f" ({row.trial.state})"
         values = [_brief(row.trial.params[path]) for path in paths]
-        shown = [_percent(row.metrics.get(metric)) for metric in metrics]
+        shown = [shown_estimate(row.metrics.get(metric)) for metric in metrics]
         cells.append([name, *values, *shown, *(_gain(row, m) for m in compared)])
     return header, cells
 
@@ -153,28 +157,12 @@ def _explanation(results: StudyResults) -> str:
 
 def _markdown(results: StudyResults, rows: Sequence[Row]) -> str:
     header, cells = table_cells(results, rows)
-    lines = ["| " + " | ".join(line) + " |" for line in [header, *cells]]
-    rule = "|" + "|".join([" --- "] + [" ---: "] * (len(header) - 1)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:], "", footnote(results)]) + "\n"
+    return "\n".join([*markdown(header, cells), "", footnote(results)]) + "\n"
 
 
 def _latex(results: StudyResults, rows: Sequence[Row]) -> str:
     header, cells = table_cells(results, rows)
-    lines = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in [header, *cells]]
-    columns = "l" + "r" * (len(header) - 1)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            f"% {footnote(results)}",
-            "",
-        ]
-    )
+    return "\n".join(latex(header, [("", cells)], footnote(results))) + "\n"
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -208,15 +196,16 @@ def _numbers(estimate: Estimate | None) -> list[float | str]:
     return ["" if x is None else x for x in (estimate.mean, estimate.low, estimate.high)]
 
 
-def _percent(estimate: Estimate | None) -> str:
+def shown_estimate(estimate: Estimate | None) -> str:
+    """Return an estimate in percent with half its interval; a dash if there is none."""
     if estimate is None:
         return "–"
-    if estimate.high is None:
-        return f"{estimate.mean * 100:.1f}"
-    return f"{estimate.mean * 100:.1f} ± {(estimate.high - estimate.mean) * 100:.1f}"
+    half = None if estimate.high is None else estimate.high - estimate.mean
+    return percent(estimate.mean, half)
 
 
-def _title(metric: str) -> str:
+def title_of(metric: str) -> str:
+    """Return a metric's name as the head of a column."""
     return _TITLES.get(metric, metric.replace("_", " "))
 
 
@@ -238,8 +227,6 @@ def _value(value: object) -> str:
 
 def _brief(value: object) -> str:
     """Return a swept value as people read it; CSV and JSON have it whole."""
-    if isinstance(value, Mapping):
-        return "{…}"
     if isinstance(value, float):
         return f"{value:.4g}"
     return _value(value)
@@ -250,18 +237,3 @@ def _short(paths: Sequence[str]) -> list[str]:
     last: Mapping[str, str] = {path: path.rsplit(".", 1)[-1] for path in paths}
     names = list(last.values())
     return [last[path] if names.count(last[path]) == 1 else path for path in paths]
-
-
-def _escaped(text: str) -> str:
-    for plain, escaped in (
-        ("\\", r"\textbackslash{}"),
-        ("_", r"\_"),
-        ("%", r"\%"),
-        ("&", r"\&"),
-        ("#", r"\#"),
-        ("±", r"$\pm$"),
-        ("Δ", r"$\Delta$"),
-        ("–", "--"),
-    ):
-        text = text.replace(plain, escaped)
-    return text

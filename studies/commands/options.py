@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from orchestrator.errors import InputError, Problem
+from orchestrator.errors import InputError, Problem, suggestion
 from orchestrator.home import Home
+from orchestrator.ledger import Ledger
+from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
+from studies.analysis.tables import FORMATS
 
 EXIT_INTERRUPTED = 130
 
@@ -22,6 +25,10 @@ HomeOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the study file."),
+]
+
+FormatOption = Annotated[
+    str, typer.Option("--format", help=f"{', '.join(FORMATS)}; default: for this terminal.")
 ]
 
 
@@ -48,3 +55,42 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
     if not path.exists() and "/" not in spec and bundled.exists():
         path = bundled
     return load_study(path, OBJECTIVES, overrides)
+
+
+def check_format(form: str) -> None:
+    """Refuse a format that there is not.
+
+    Raises:
+        InputError: Then.
+    """
+    if form and form not in FORMATS:
+        raise usage_error("--format", form, ", ".join(FORMATS))
+
+
+def memory_of(study: str, home: Home) -> dict[str, Any]:
+    """Return what the driver remembers of a study.
+
+    Raises:
+        InputError: If the home has no such study.
+    """
+    ledger = Ledger(str(home.ledger))
+    known = ledger.study_names()
+    memory = ledger.study(study) if study in known else None
+    if memory is None:
+        wanted = suggestion(study, known, "Run here") if known else "no study was run here yet"
+        raise InputError(
+            f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
+        )
+    return memory
+
+
+def results_of(study: str, home: Home) -> StudyResults:
+    """Return what a study has found.
+
+    Raises:
+        InputError: If the home has no such study.
+    """
+    memory_of(study, home)
+    results = StudyResults.load(Ledger(str(home.ledger)), study)
+    assert results is not None
+    return results

@@ -4,18 +4,22 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.errors import InputError, Problem, suggestion
-from orchestrator.home import Home
+from orchestrator.errors import suggestion
 from orchestrator.labels import brief
-from orchestrator.ledger import Ledger
-from orchestrator.results import StudyResults
-from studies.analysis.tables import FORMATS, cautions, footnote, render_table, terminal_table
+from studies.analysis.language_tables import (
+    language_table,
+    metrics_by_language,
+    paper_metrics,
+    render_language_table,
+    terminal_language_tables,
+)
+from studies.analysis.tables import cautions, footnote, render_table, terminal_table
 from studies.commands.launching import (
     ActorsOption,
     ExecutorOption,
@@ -24,7 +28,17 @@ from studies.commands.launching import (
     launch,
     say,
 )
-from studies.commands.options import HomeOption, SetOption, home_of, load_spec, usage_error
+from studies.commands.options import (
+    FormatOption,
+    HomeOption,
+    SetOption,
+    check_format,
+    home_of,
+    load_spec,
+    memory_of,
+    results_of,
+    usage_error,
+)
 
 commands = typer.Typer()
 
@@ -51,7 +65,7 @@ def run(
     place = home_of(home)
     again = _again(spec, home, set_ or [])
     report = launch(study, place, executor=executor, actors=actors, again=again)
-    for caution in cautions(_results(study.study, place)):
+    for caution in cautions(results_of(study.study, place)):
         say(caution)
     suffix = "" if home is None else f" --home {home}"
     say(f"See it with: mpn table {study.study}{suffix}, mpn report ..., mpn ui{suffix}")
@@ -66,7 +80,7 @@ def resume(
     actors: ActorsOption = None,
 ) -> None:
     """Continue a study by its name, as it was last run in this home."""
-    memory = _memory(study, home_of(home))
+    memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(memory["spec"]))
@@ -126,7 +140,7 @@ def status(
     from orchestrator.status import study_status
 
     place = home_of(home)
-    content = study_status(study, _memory(study, place), place)
+    content = study_status(study, memory_of(study, place), place)
     if as_json:
         typer.echo(json.dumps(content, allow_nan=False, indent=1))
         return
@@ -145,21 +159,47 @@ def status(
 def table(
     study: StudyArgument,
     home: HomeOption = None,
-    form: Annotated[
-        str, typer.Option("--format", help=f"{', '.join(FORMATS)}; default: for this terminal.")
-    ] = "",
+    form: FormatOption = "",
+    by_language: Annotated[
+        bool, typer.Option("--by-language", help="A column per language, a block per metric.")
+    ] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --by-language: a metric to show. Repeat. "
+            "Default: reliability, generality, cross_lingual_generality, locality.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show what a study found: a row per trial, with intervals over streams."""
-    results = _results(study, home_of(home))
-    if form:
-        if form not in FORMATS:
-            raise usage_error("--format", form, ", ".join(FORMATS))
-        typer.echo(render_table(results, form), nl=False)
-        return
-    if not results.rows():
+    """Show what a study found: a row per trial, with intervals over streams.
+
+    mpn table editors --by-language --format latex
+    """
+    check_format(form)
+    results = results_of(study, home_of(home))
+    if metric and not by_language:
+        raise usage_error("--metric", " ".join(metric), "give --by-language, too")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if not results.rows() and not form:
         typer.echo(f"{study} has no complete block yet.")
         return
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    if by_language:
+        known = metrics_by_language(results)
+        for name in metric or ():
+            if name not in known:
+                raise usage_error("--metric", name, suggestion(name, known, "By language"))
+        layout = language_table(results, metric or paper_metrics(results))
+        if form:
+            typer.echo(render_language_table(layout, form), nl=False)
+            return
+        for one in terminal_language_tables(layout):
+            console.print(one)
+        console.print(layout.note, style="dim")
+        return
+    if form:
+        typer.echo(render_table(results, form), nl=False)
+        return
     console.print(terminal_table(results, console.width))
     console.print(footnote(results), style="dim")
 
@@ -180,7 +220,7 @@ def report(
 
     place = home_of(home)
     target = out or place.path / "reports" / f"{study}.html"
-    page = render_report(_results(study, place))
+    page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
     typer.echo(str(target))
@@ -219,25 +259,6 @@ def doctor(home: HomeOption = None) -> None:
         bad += not check.good
     if bad:
         raise typer.Exit(2)
-
-
-def _memory(study: str, home: Home) -> dict[str, Any]:
-    ledger = Ledger(str(home.ledger))
-    known = ledger.study_names()
-    memory = ledger.study(study) if study in known else None
-    if memory is None:
-        wanted = suggestion(study, known, "Run here") if known else "no study was run here yet"
-        raise InputError(
-            f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
-        )
-    return memory
-
-
-def _results(study: str, home: Home) -> StudyResults:
-    _memory(study, home)
-    results = StudyResults.load(Ledger(str(home.ledger)), study)
-    assert results is not None
-    return results
 
 
 def _again(spec: str, home: Path | None, overrides: list[str]) -> str:

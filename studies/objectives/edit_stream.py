@@ -17,7 +17,7 @@ from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """To be raised whenever the same parameters give other records."""
 
 

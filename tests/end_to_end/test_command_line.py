@@ -87,6 +87,51 @@ def test_the_table_comes_in_every_format(home):
     assert "small" not in home("table", "small")  # the terminal's has the question as its title
 
 
+def test_the_table_by_language_has_a_column_per_language_in_every_format(home):
+    words = ("table", "small", "--by-language")
+    rows = home.json(*words, "--format", "json")
+    assert [row["trial"] for row in rows] == [0, 1, 2]
+    assert set(rows[0]["metrics"]["reliability"]) == {"en"}
+    generality = rows[1]["metrics"]["cross_lingual_generality"]
+    assert set("de es fr ru zh macro seen".split()) == set(generality)  # drawn from all five
+    plain = home.json("table", "small", "--format", "json")[1]["metrics"]
+    assert generality["macro"]["mean"] == pytest.approx(plain["cross_lingual_generality"]["mean"])
+    only = (*words, "--metric", "locality", "--format")
+    assert "| trial | en | de | es | fr | ru | zh | macro |" in home(*only, "md")
+    assert "trial & en & de & es & fr & ru & zh & macro" in home(*only, "latex")
+    long = list(csv.DictReader(io.StringIO(home(*only, "csv"))))
+    assert len(long) == 3 * 7 and {row["metric"] for row in long} == {"locality"}
+    assert "Macro: plain mean" in " ".join(home(*words).split())
+
+
+def test_wrong_options_of_the_table_by_language_are_said(home):
+    said = home("table", "small", "--by-language", "--metric", "localty", code=2)
+    assert "did you mean 'locality'?" in said
+    assert "--by-language" in home("table", "small", "--metric", "locality", code=2)
+
+
+def test_two_trials_are_compared_edit_by_edit(home):
+    found = home.json("compare", "small", 0, 2, "--format", "json")
+    assert found == home.json("compare", "small", 0, 2, "--format", "json")
+    row = home.json("table", "small", "--format", "json")[2]
+    gain = row["difference"]["cross_lingual_generality"]["mean"]
+    assert found["macro"]["mean"] == pytest.approx(gain)
+    assert set(found["languages"]) == {"de", "es", "fr", "ru", "zh"}
+    for one in found["languages"].values():
+        assert one["low"] <= one["mean"] <= one["high"]
+        assert 0 < one["p"] <= one["p_holm"] <= 1
+        assert one["edits"] == 12
+    turned = home.json("compare", "small:languages=5", "small:0", "--format", "json")
+    assert turned["macro"]["mean"] == pytest.approx(-gain)
+    assert "2 streams, then of their edits" in " ".join(home("compare", "small", 0, 1).split())
+
+
+def test_a_comparison_of_what_is_not_there_is_refused(home):
+    assert "'7' is not here" in home("compare", "small", 0, 7, code=2)
+    assert "'smal' is not here" in home("compare", "smal:0", "small:1", code=2)
+    assert "STUDY:A STUDY:B" in home("compare", "small", 0, code=2)
+
+
 def test_the_report_is_one_page(home, tmp_path):
     path = tmp_path / "page.html"
     assert home("report", "small", "-o", path).strip() == str(path)

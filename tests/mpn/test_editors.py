@@ -35,14 +35,20 @@ EDITORS = {
     "transformer_patcher-middle": TransformerPatcherSettings(
         **QUICK, memory=None, layer=1, dropout=None
     ),
+    "transformer_patcher-rows": TransformerPatcherSettings(
+        **QUICK,
+        memory=MemorySettings(weight=1e-3, size=40),
+        patches_for="row",
+        retries=[{"patches_per_edit": 2, "patches_for": "row"}],
+        divergence=DIVERGENCE,
+        dropout=None,
+    ),
     "transformer_patcher-margin": TransformerPatcherSettings(
         **QUICK, memory=None, dropout=None, margin=MarginSettings(), patches_per_edit=2
     ),
     "finetune": FineTuneSettings(**QUICK),
     "finetune-middle": FineTuneSettings(**QUICK, layers=[1]),
-    "finetune-divergence": FineTuneSettings(
-        **QUICK, divergence=DivergenceSettings(size=20, rows=4)
-    ),
+    "finetune-divergence": FineTuneSettings(**QUICK, divergence=DIVERGENCE),
     "finetune-layers": FineTuneSettings(**QUICK, layers=[1, 2], part="layer"),
     "finetune-model": FineTuneSettings(**QUICK, part="model", divergence=DIVERGENCE),
     "knowledge_neurons": KnowledgeNeuronsSettings(**QUICK, layers="last", steps=3, neurons=5),

@@ -54,6 +54,16 @@ def test_gradients_of_the_patches_equal_the_whole_model(engines, texts):
         torch.testing.assert_close(fast, slow, atol=1e-9, rtol=1e-9)
 
 
+def test_shared_rows_can_be_taken_from_changed_models(engines, texts):
+    patches = random_patches(n_edits=3, n_patch=2, d_model=16)
+    columns, edits = torch.tensor([[3, 1], [0, 2]]), torch.tensor([2, 1])
+    for engine in engines:
+        rows = engine.load(texts[:4])
+        taken = engine.take(engine.absorb(rows, patches), columns, edits)
+        expected = engine.logits(rows, patches)[edits[:, None], columns]
+        torch.testing.assert_close(engine.logits(taken), expected, atol=1e-10, rtol=0)
+
+
 def test_absorbed_patches_are_part_of_the_model(engines, texts):
     cached, full = engines
     first, second, third = (random_patches(2, n, 16, seed=n) for n in (1, 2, 3))

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mpn.editors.settings import MemorySettings
+from mpn.editors.transformer_patcher import Neurons, starting_keys
 from mpn.errors import ShapeError
-from mpn.losses import activation_loss, edit_loss, memory_loss
+from mpn.losses import activation_loss, divergence_loss, edit_loss, memory_loss
+from mpn.memory import MemoryBank
+from mpn.patches import Patches
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 KINDS = {"exp": "exp", "margin": "margin", "expmargin": "exp_margin"}
@@ -39,7 +43,7 @@ def test_activation_loss_reproduces_the_reference(case):
     loss = activation_loss(
         column(case["pre_activations"]), threshold=case["margin"], **kind_of(case["kind"])
     )
-    assert loss.item() == pytest.approx(case["value"], abs=1e-9)
+    assert loss.item() == pytest.approx(case["value"], abs=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_memory_loss_reproduces_the_reference(case):
         gap=case["gap"],
         **kind_of(first),
     )
-    assert loss.item() == pytest.approx(case["value"], abs=1e-9)
+    assert loss.item() == pytest.approx(case["value"], abs=1e-10)
 
 
 def test_gradients_reproduce_the_reference():
@@ -68,11 +72,47 @@ def test_gradients_reproduce_the_reference():
     on_edit = (query @ key + bias)[:, None]
     activation = activation_loss(on_edit)
     remembered = memory_loss((memory @ key + bias)[:, None], on_edit, top_k=1000)
-    assert activation.item() == pytest.approx(case["activation_loss"], abs=1e-9)
-    assert remembered.item() == pytest.approx(case["memory_loss"], abs=1e-9)
+    assert activation.item() == pytest.approx(case["activation_loss"], abs=1e-10)
+    assert remembered.item() == pytest.approx(case["memory_loss"], abs=1e-10)
     (case["activation_weight"] * activation + case["memory_weight"] * remembered).backward()
-    assert key.grad.tolist() == pytest.approx(case["grad_key"], abs=1e-9)
-    assert bias.grad.item() == pytest.approx(case["grad_bias"], abs=1e-9)
+    assert key.grad.tolist() == pytest.approx(case["grad_key"], abs=1e-10)
+    assert bias.grad.item() == pytest.approx(case["grad_bias"], abs=1e-10)
+
+
+def test_the_references_repeated_memory_can_be_switched_on():
+    case = next(case for case in GOLDEN["memory_loss"] if case["edit_repeats"] == 8)
+    memory = column(case["memory_pre_activations"])
+    options = {"ceiling": case["ceiling"], "gap": case["gap"]}
+    kind = kind_of(case["kind"].partition("+")[0])
+    edit = column([case["edit_pre_activation"]] * 8)
+    loss = memory_loss(memory, edit, repeated=True, **options, **kind)
+    assert loss.item() == pytest.approx(case["value"], abs=1e-10)
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_editors_own_memory_term_reproduces_the_references_gradients(compat):
+    """Through the search for the loudest rows, as an edit computes it; one row, so both agree."""
+    case = GOLDEN["gradients"]
+    query, memory = double(case["query"]), double(case["memory"])
+    key = starting_keys(query)[None, None].requires_grad_()
+    bias = double([[0.0]]).requires_grad_()
+    patches = Patches(key, bias, torch.zeros_like(key))
+    own = patches.pre_activations(query[None, None])
+    settings = MemorySettings(top_k=1000, reference_compat=compat)
+    remembered = Neurons._memory_loss(MemoryBank(memory, memory[:0]), own, patches, settings)
+    assert remembered.item() == pytest.approx(case["memory_loss"], abs=1e-10)
+    losses = case["activation_weight"] * activation_loss(own) + settings.weight * remembered
+    assert settings.weight == case["memory_weight"]
+    losses.sum().backward()
+    assert key.grad.flatten().tolist() == pytest.approx(case["grad_key"], abs=1e-10)
+    assert bias.grad.item() == pytest.approx(case["grad_bias"], abs=1e-10)
+
+
+def test_no_golden_number_is_left_out():
+    assert set(GOLDEN) == {"note", "activation_loss", "memory_loss", "patched_ffn", "gradients"}
+    assert len(GOLDEN["patched_ffn"]) == 1  # test_patches.py checks it
+    repeats = {case["edit_repeats"] for case in GOLDEN["memory_loss"]}
+    assert repeats == {1, 8}
 
 
 # -- by hand ----------------------------------------------------------------------------------
@@ -164,3 +204,51 @@ def test_edits_side_by_side_are_the_edits_alone():
     assert together.tolist() == pytest.approx(alone, abs=1e-12)
     together = activation_loss(edit, top_k=2)
     assert together.tolist() == pytest.approx([activation_loss(e, top_k=2).item() for e in edit])
+
+
+def test_repeated_memory_takes_the_largest_of_all_pairs():
+    # memory rows at 0 and -1, edit rows at 3 and 1: gaps 0, -1 and 2, 1
+    memory, edit = column([0.0, -1.0]), column([3.0, 1.0])
+    loss = memory_loss(memory, edit, top_k=2, repeated=True)
+    above_ceiling = math.exp(3)  # the row at 0 twice
+    within_gap = (math.exp(2) + math.exp(1)) / 2
+    assert loss.item() == pytest.approx(above_ceiling + within_gap)
+    ours = (math.exp(3) + math.exp(2)) / 2 + (1 + math.exp(-1) + math.exp(2) + math.exp(1)) / 4
+    assert memory_loss(memory, edit, top_k=2).item() == pytest.approx(ours)
+
+
+def test_the_references_divergence_is_also_divided_by_the_labels():
+    generator = torch.Generator().manual_seed(0)
+    logits, base = (
+        torch.randn(2, 5, 3, generator=generator, dtype=torch.float64) for _ in range(2)
+    )
+    reference = base.log_softmax(-1)
+    averaged = divergence_loss(logits, reference, over_labels=True)
+    torch.testing.assert_close(averaged, divergence_loss(logits, reference) / 3)
+    theirs = torch.nn.functional.kl_div(
+        logits[0].log_softmax(-1), reference[0].exp(), reduction="none"
+    ).mean()
+    torch.testing.assert_close(averaged[0], theirs)
+
+
+@pytest.mark.parametrize("shape", ["exp", "margin", "exp_margin"])
+@pytest.mark.parametrize("repeated", [False, True])
+def test_gradients_are_those_of_finite_differences(shape, repeated):
+    generator = torch.Generator().manual_seed(3)
+    memory, edit, logits, reference = (
+        torch.randn(*size, generator=generator, dtype=torch.float64)
+        for size in ((2, 6, 2), (2, 3, 2), (2, 3, 4), (2, 3, 4))
+    )
+    labels, known = torch.tensor([1, 3]), reference.log_softmax(-1)
+    inputs = [t.requires_grad_() for t in (memory, edit, logits)]
+    options = {"shape": shape, "top_k": 4}
+
+    def losses(memory, edit, logits):
+        return (
+            memory_loss(memory, edit, repeated=repeated, **options),
+            activation_loss(edit, **options),
+            edit_loss(logits, labels),
+            divergence_loss(logits, known, over_labels=repeated),
+        )
+
+    assert torch.autograd.gradcheck(losses, inputs)

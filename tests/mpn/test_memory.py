@@ -66,12 +66,13 @@ def test_held_out_rows_are_not_trained_on():
 
 @pytest.mark.parametrize("shape", ["exp", "margin"])
 @pytest.mark.parametrize("top_k", [4, 20, None])
-def test_the_loss_of_a_batch_with_unequal_pasts_is_each_edits_own(shape, top_k):
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_loss_of_a_batch_with_unequal_pasts_is_each_edits_own(shape, top_k, compat):
     """With -inf where an edit has fewer rows; more than there are may be asked for."""
     from mpn.editors.settings import MemorySettings
     from mpn.editors.transformer_patcher import Neurons
 
-    settings = MemorySettings(top_k=top_k, shape=shape)
+    settings = MemorySettings(top_k=top_k, shape=shape, reference_compat=compat)
     past, kept = rows(2, 3, seed=1), torch.tensor([[True, True, False], [True, True, True]])
     shared = rows(6)
     patches, edit = random_patches(2, 2, D_MODEL), rows(2, 3, seed=2)
@@ -81,6 +82,10 @@ def test_the_loss_of_a_batch_with_unequal_pasts_is_each_edits_own(shape, top_k):
     for i in (0, 1):
         everything = torch.cat([shared, past[i, kept[i]]])
         alone = memory_loss(
-            patches[i].pre_activations(everything), own[i], top_k=top_k, shape=shape
+            patches[i].pre_activations(everything),
+            own[i],
+            top_k=top_k,
+            shape=shape,
+            repeated=compat,
         )
         torch.testing.assert_close(together[i], alone)

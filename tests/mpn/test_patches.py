@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mpn.editors.transformer_patcher import starting_keys
 from mpn.errors import ShapeError
 from mpn.patches import Patches
 
@@ -29,16 +30,17 @@ def test_a_patched_ffn_reproduces_the_reference():
         if isinstance(v, list)
     }
     query = tensors["query"]
-    key = query / query.square().sum()
-    assert key.tolist() == pytest.approx(GOLDEN["key_at_init"], abs=1e-9)
-    assert (query @ key).item() == pytest.approx(GOLDEN["pre_activation_on_query"], abs=1e-9)
+    key = starting_keys(query)
+    assert GOLDEN["bias_at_init"] == 0  # as ours, below
+    assert key.tolist() == pytest.approx(GOLDEN["key_at_init"], abs=1e-10)
+    assert (query @ key).item() == pytest.approx(GOLDEN["pre_activation_on_query"], abs=1e-10)
     value = tensors["value_scale"] * tensors["value_noise"]
     patches = Patches(key[None], torch.zeros(1, dtype=torch.float64), value[None])
     gelu = torch.nn.functional.gelu
     hidden = gelu(tensors["inputs"] @ tensors["up_weight"].T + tensors["up_bias"])
     outputs = hidden @ tensors["down_weight"].T + tensors["down_bias"]
     outputs = outputs + patches.contribution(tensors["inputs"], gelu)
-    torch.testing.assert_close(outputs, tensors["outputs"], atol=1e-9, rtol=0)
+    torch.testing.assert_close(outputs, tensors["outputs"], atol=1e-10, rtol=0)
 
 
 def test_joined_patches_add_up():
@@ -47,6 +49,15 @@ def test_joined_patches_add_up():
     joined = Patches.concatenate([Patches.empty(2), *halves])
     apart = sum(half.contribution(query, torch.relu) for half in halves)
     assert torch.equal(joined.contribution(query, torch.relu), apart)
+
+
+def test_neurons_that_fill_up_a_set_do_nothing():
+    query = torch.tensor([[3.0, 5.0]])
+    padded = TWO.padded(5)
+    assert padded.n_patch == 5
+    assert torch.equal(
+        padded.contribution(query, torch.sigmoid), TWO.contribution(query, torch.sigmoid)
+    )
 
 
 def test_tensors_of_different_neurons_are_refused():

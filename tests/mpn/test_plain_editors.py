@@ -105,6 +105,12 @@ def test_knowledge_neurons_move_only_the_columns_that_were_located(engine, backb
     )
 
 
+def test_neurons_below_the_threshold_are_left_alone(engine, texts):
+    settings = KnowledgeNeuronsSettings(**steps(3), layers="last", neurons=5, threshold=1.0)
+    (delta,) = edited(engine, settings, texts[:3]).deltas.values()
+    assert int(delta[0].any(0).sum()) == 1
+
+
 def test_the_first_step_of_calinets_slots_is_their_values(engine, backbone, texts, tmp_path):
     """Values start at zero, so keys have no gradient yet: dL/dv = act(q k) dL/d(output)."""
     engine = open_engine("cached", backbone, layer=2, cache=QueryCache(tmp_path))

@@ -1,21 +1,26 @@
 """The editor: against the full model, in batches and alone, and against torch's own Adam."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mpn.backbones import Backbone
 from mpn.editors.optimizer import BatchedAdam, OptimizerSettings, PlateauSettings
+from mpn.editors.output_training import DivergenceSettings
 from mpn.editors.protocol import EditBatch, EditSeed
+from mpn.editors.remaining import Remaining
 from mpn.editors.settings import (
     ActivationSettings,
     MemorySettings,
     StopSettings,
     TransformerPatcherSettings,
 )
-from mpn.editors.transformer_patcher import TransformerPatcher
+from mpn.editors.transformer_patcher import Neurons, TransformerPatcher
 from mpn.engines.opening import open_engine
-from mpn.memory import MemoryBank
+from mpn.memory import MemoryBank, MemoryTexts
 from mpn.pairing import PairingSettings
+from mpn.patches import Patches
 from mpn.queries import QueryCache
 
 LANGUAGES = 6
@@ -63,9 +68,12 @@ def assert_same(first, second, tolerance):
         torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize("patches_for", ["edit", "row"])
 @pytest.mark.parametrize("value_init", ["noise", "zero"])
-def test_training_on_cached_queries_is_training_the_full_model(engines, texts, corpus, value_init):
-    editor = editor_of(value_init=value_init)
+def test_training_on_cached_queries_is_training_the_full_model(
+    engines, texts, corpus, value_init, patches_for
+):
+    editor = editor_of(value_init=value_init, patches_for=patches_for)
     cached, full = (
         editor.edit(engine, batch_of(engine, texts), memory_of(engine, corpus)).change
         for engine in engines
@@ -233,3 +241,122 @@ def test_edits_that_can_be_told_from_the_memory_are_separable(engines, texts, co
         optimizer=OptimizerSettings(max_steps=120), memory=MemorySettings(weight=5.0)
     )
     assert all(effort.separable for effort in editor.edit(engine, batch, memory).efforts)
+
+
+def test_each_row_has_neurons_that_start_at_its_query(engines, texts):
+    engine = engines[0]
+    batch = batch_of(engine, texts)
+    editor = editor_of(
+        **{"languages": "all", "patches_for": "row", "patches_per_edit": 1, "memory": None},
+        optimizer=OptimizerSettings(lr=1e-12, max_steps=1),
+    )
+    patches = editor.edit(engine, batch, MemoryBank.none(16)).change
+    pre_activations = patches.pre_activations(engine.queries(batch.rows))
+    own = pre_activations.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(own, torch.ones(2, 6, dtype=torch.float64))
+
+
+def test_a_rows_neurons_answer_for_it_alone():
+    # two views of two rows; neurons 0 and 1 are the first row's, 2 and 3 the second's
+    settings = TransformerPatcherSettings(patches_for="row", patches_per_edit=2)
+    neurons = Neurons(settings, None, settings.neurons)
+    pre_activations = torch.tensor(
+        [[[1, 2, -9, -9], [-9, -9, 3, 4], [5, 6, -9, -9], [-9, -9, 7, 8]]]
+    )
+    assert neurons._own(pre_activations).tolist() == [[[1, 2, 3, 4], [5, 6, 7, 8]]]
+
+
+def test_several_neurons_of_an_edit_do_not_stay_the_same(engines, texts):
+    engine = engines[0]
+    editor = editor_of(value_init="zero", memory=None, patches_per_edit=2)
+    keys = editor.edit(engine, batch_of(engine, texts), MemoryBank.none(16)).change.keys
+    apart = (keys[:, 0] - keys[:, 1]).norm(dim=-1) / keys[:, 0].norm(dim=-1)
+    assert (apart > 0.05).all()
+    assert (apart < 0.5).all()
+
+
+def test_an_edit_that_fails_is_trained_again_with_more_neurons(engines, texts, corpus):
+    """One step changes nothing, so the edit to what is said already succeeds, the other fails."""
+    engine = engines[0]
+    batch = batch_of(engine, texts)
+    said = 1 - batch.labels
+    batch = replace(batch, labels=torch.stack([said[0], batch.labels[1]]))
+    editor = editor_of(
+        **{"patches_per_edit": 1, "value_init": "zero"},
+        optimizer=OptimizerSettings(lr=1e-9, max_steps=1),
+        retries=[{"patches_per_edit": 2}, {"patches_for": "row"}],
+    )
+    outcome = editor.edit(engine, batch, memory_of(engine, corpus))
+    assert [(e.attempts, e.steps) for e in outcome.efforts] == [(1, 1), (3, 3)]
+    assert outcome.change.n_patch == 3  # a source and two paired languages
+    used = outcome.change.keys.abs().sum(-1) > 0
+    assert used.tolist() == [[True, False, False], [True, True, True]]
+
+
+def test_trained_again_an_edit_in_a_batch_is_the_edit_alone(engines, texts, corpus):
+    engine = engines[0]
+    editor = editor_of(
+        stop=StopSettings(when="all", min_steps=2, every=2),
+        optimizer=OptimizerSettings(lr=0.1, max_steps=12),
+        memory=MemorySettings(weight=0.1, top_k=10),
+        retries=[{"patches_for": "row"}],
+    )
+    memory = memory_of(engine, corpus)
+    together = editor.edit(engine, batch_of(engine, texts), memory)
+    for edit in (0, 1):
+        alone = editor.edit(engine, batch_of(engine, texts, [edit]), memory)
+        assert alone.efforts == (together.efforts[edit],)
+        assert_same(together.change[edit], alone.change[0], 1e-9)
+
+
+def test_an_edit_stops_once_it_is_sure_enough(engines, texts, corpus):
+    """At the first check at which the label is as probable as is asked, not at the one before."""
+    engine = engines[0]
+    batch, memory = batch_of(engine, texts, [0]), memory_of(engine, corpus)
+
+    def made(**stop):
+        editor = editor_of(
+            languages=0,
+            optimizer=OptimizerSettings(lr=0.1, max_steps=300),
+            memory=MemorySettings(weight=1e-3, held_out_share=0.0),
+            value_init="zero",
+            stop=StopSettings(when="source", min_steps=1, every=1, improvement=1e9, **stop),
+        )
+        outcome = editor.edit(engine, batch, memory)
+        logits = engine.logits(batch.rows, outcome.change)[0, 0]
+        return outcome.efforts[0].steps, logits.softmax(-1)[batch.labels[0]].item()
+
+    barely, low = made()
+    wanted = low + (1 - low) / 5
+    steps, high = made(confidence=wanted)
+    assert steps > barely
+    assert high >= wanted
+    assert made(confidence=high + 1e-9)[0] > steps
+    assert made(confidence=high - 1e-9)[0] == steps
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_the_divergence_term_is_weighted_and_may_be_averaged_as_in_the_reference(
+    engines, texts, compat
+):
+    engine = engines[0]
+    batch, rows = batch_of(engine, texts), engine.load(texts)
+    bank = replace(
+        MemoryBank.none(16),
+        texts=MemoryTexts(rows, engine.logits(rows)[0].log_softmax(-1).flip(-1)),
+    )
+    settings = DivergenceSettings(weight=0.5, rows=4, reference_compat=compat)
+    options = {"memory": None, "activation": None, "value_init": "zero", "dropout": None}
+    losses = []
+    for divergence in (None, settings):
+        patcher = TransformerPatcherSettings(**options, divergence=divergence)
+        columns = torch.zeros(2, 1, 1, dtype=torch.int64)
+        remaining = Remaining(engine, batch, bank, columns)
+        query = engine.queries(remaining.rows)
+        nothing = Patches(query, query[..., 0], torch.zeros_like(query))
+        losses.append(Neurons(patcher, engine, patcher.neurons).losses(remaining, nothing))
+    drawn, reference = Remaining(engine, batch, bank, columns).remembered(4)
+    divergence = (reference.exp() * (reference - engine.logits(drawn).log_softmax(-1))).sum(-1)
+    expected = 0.5 * divergence.mean(-1) / (2 if compat else 1)  # two labels
+    torch.testing.assert_close(losses[1] - losses[0], expected)
+    assert (expected > 0).all()

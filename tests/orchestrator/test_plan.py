@@ -154,12 +154,14 @@ def test_values_of_the_same_name_are_told_apart_by_what_differs():
         {"name": "ring", "size": 1},
         {"name": "ring", "size": 2},
         {"name": "ring", "size": 1, "loss": {"weight": 5.0}},
+        {"name": "ring", "size": 1, "loss": {"weight": 6.0}, "stop": {"when": "all"}},
         {"name": "heap", "size": 1},
     ]
     assert labels_of(base=base, sweep={"memory": values, "layer": [4]}) == [
         "memory=ring{size=1} layer=4",
         "memory=ring{size=2} layer=4",
         "memory=ring{size=1 loss.weight=5.0} layer=4",
+        "memory=ring{size=1 loss.weight=6.0 stop} layer=4",
         "memory=heap layer=4",
     ]
 

@@ -88,11 +88,19 @@ def test_a_trial_that_is_not_complete_says_so():
 
 
 def test_swept_values_are_short_and_paths_as_long_as_they_must_be():
-    params = {"editor.memory.weight": 0.123456789, "loss.weight": {"a": 1}, "layer": None}
+    params = {"editor.memory.weight": 0.123456789, "loss.weight": [1, 2], "layer": None}
     made = study(trial(0, [{CLG: 0.5}], baseline=True, params=params))
     header, cells = table_cells(made, made.rows())
     assert header[1:4] == ["editor.memory.weight", "loss.weight", "layer"]
-    assert cells[0][1:4] == ["0.1235", "{…}", "null"]
+    assert cells[0][1:4] == ["0.1235", "[1,2]", "null"]
+
+
+def test_trials_that_differ_in_mappings_are_told_apart_by_their_labels():
+    params = {"editor": {"name": "finetune", "part": "model"}, "layer": 1}
+    made = study(trial(0, [{CLG: 0.5}], baseline=True, params=params))
+    header, cells = table_cells(made, made.rows())
+    assert header[:2] == ["trial", "CLG"]
+    assert cells[0][:2] == [f"0 {made.rows()[0].trial.label}", "50.0"]
 
 
 def test_markdown_has_a_cell_for_every_column():
