@@ -1,10 +1,11 @@
-"""A margin on the edit's rows: what training under dropout of the query tends to, in closed form.
+"""A margin on an edit's rows, as large as what dropout of the query would do to them.
 
 A neuron reads a query ``q`` as ``q . k + b``. Were each entry of ``q`` dropped with a chance of one
 half, and those kept doubled, this pre-activation would have the same mean and the variance
 ``sum_i q_i² k_i²``. An edit trained on its rows at some of these deviations below their
 pre-activations spreads its key over more entries, and reaches texts that it was not trained on:
-other languages above all. It costs nothing, where views under dropout cost as many times the rows.
+other languages above all. It costs nothing, where views under dropout cost as many times the rows;
+unlike those it leaves what the residual carries alone.
 """
 
 from pydantic import PositiveFloat
