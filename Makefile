@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all check format bench bench-sweep bench-real clean
+.PHONY: demo test test-all check format bench bench-sweep bench-real bench-sequential clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -49,6 +49,10 @@ bench-sweep: $(READY)
 ## Needs MPN_REAL_DATA; can be interrupted, and goes on where it stood.
 bench-real: $(READY)
 	$(BIN)/python -m benchmarks.real
+
+## Forty edits in sequence on the embedded corpus, and what keeps them local: about ten minutes.
+bench-sequential: $(READY)
+	$(BIN)/python -m benchmarks.sequential
 
 clean:
 	rm -rf .venv bench-home demo-home mpn-home .mypy_cache .ruff_cache .pytest_cache
