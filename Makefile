@@ -26,7 +26,7 @@ test: $(READY)
 ## The slow ones too: kills, the full demo, real data (MPN_REAL_DATA), a browser where there is one.
 test-all: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,real]'
-	$(BIN)/python -m pytest -m 'slow or browser or real or gpu'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or browser or real or gpu'
 
 ## Lint, formatting, types.
 check: $(READY)

@@ -6,6 +6,7 @@ once; here each edit brings slots of its own, so that a stream of edits grows. V
 so that the base model is the starting point, and an edit ends where it is right.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -61,19 +62,18 @@ class CaliNetSettings(Settings):
         return None
 
 
+@dataclass(frozen=True)
 class CaliNet:
     """The editor; see :class:`mpn.editors.protocol.Editor`."""
 
-    def __init__(self, settings: CaliNetSettings, pairing: PairingSettings) -> None:
-        """Take the settings and the pairing policy."""
-        self._settings = settings
-        self._pairing = pairing
+    settings: CaliNetSettings
+    pairing: PairingSettings
 
     def edit(
         self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
     ) -> EditOutcome:
         """See :class:`mpn.editors.protocol.Editor`."""
-        backbone, shape = engine.backbone, (self._settings.slots, engine.backbone.d_model)
+        backbone, shape = engine.backbone, (self.settings.slots, engine.backbone.d_model)
         keys = torch.stack([_keys(seed, shape) for seed in batch.seeds])
         keys = keys.to(backbone.device, backbone.dtype)
         return descend(
@@ -82,9 +82,9 @@ class CaliNet:
             memory,
             Slots(engine, shape),
             torch.cat([keys.flatten(1), torch.zeros_like(keys).flatten(1)], 1),
-            pairing=self._pairing,
-            optimizer=self._settings.optimizer,
-            stop=self._settings.stop,
+            pairing=self.pairing,
+            optimizer=self.settings.optimizer,
+            stop=self.settings.stop,
         )
 
 

@@ -6,6 +6,7 @@ labels and a mean over texts, where the reference's divides by both. Pairing mak
 ``stop.when: all`` with it, or an edit ends where its source is right.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from mpn.backbones import Backbone
@@ -55,29 +56,28 @@ class FineTuneSettings(Settings):
         return None if self.divergence is None else self.divergence.remembers
 
 
+@dataclass(frozen=True)
 class FineTune:
     """The editor; see :class:`mpn.editors.protocol.Editor`."""
 
-    def __init__(self, settings: FineTuneSettings, pairing: PairingSettings) -> None:
-        """Take the settings and the pairing policy."""
-        self._settings = settings
-        self._pairing = pairing
+    settings: FineTuneSettings
+    pairing: PairingSettings
 
     def edit(
         self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
     ) -> EditOutcome:
         """See :class:`mpn.editors.protocol.Editor`."""
-        names = trained_weights(engine.backbone, self._settings)
-        training = WeightTraining(engine, names, self._settings.divergence)
+        names = trained_weights(engine.backbone, self.settings)
+        training = WeightTraining(engine, names, self.settings.divergence)
         return descend(
             engine,
             batch,
             memory,
             training,
             training.start(len(batch.labels)),
-            pairing=self._pairing,
-            optimizer=self._settings.optimizer,
-            stop=self._settings.stop,
+            pairing=self.pairing,
+            optimizer=self.settings.optimizer,
+            stop=self.settings.stop,
         )
 
 

@@ -7,6 +7,7 @@ are trained until the edit is right. Attributions are of a label's logit, meaned
 the edit batch. In a stream, an attribution leaves out what earlier edits did to a neuron's value.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
@@ -66,20 +67,19 @@ class KnowledgeNeuronsSettings(Settings):
         return None
 
 
+@dataclass(frozen=True)
 class KnowledgeNeurons:
     """The editor; see :class:`mpn.editors.protocol.Editor`."""
 
-    def __init__(self, settings: KnowledgeNeuronsSettings, pairing: PairingSettings) -> None:
-        """Take the settings and the pairing policy."""
-        self._settings = settings
-        self._pairing = pairing
+    settings: KnowledgeNeuronsSettings
+    pairing: PairingSettings
 
     def edit(
         self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
     ) -> EditOutcome:
         """See :class:`mpn.editors.protocol.Editor`."""
-        settings = self._settings
-        columns = schedule(batch, self._pairing, settings.optimizer.max_steps)[:, 0]
+        settings = self.settings
+        columns = schedule(batch, self.pairing, settings.optimizer.max_steps)[:, 0]
         rows = engine.take(batch.rows, columns, torch.arange(len(columns)))
         labels = batch.labels
         if settings.attribute == "predicted":
@@ -95,7 +95,7 @@ class KnowledgeNeurons:
             memory,
             training,
             training.start(),
-            pairing=self._pairing,
+            pairing=self.pairing,
             optimizer=settings.optimizer,
             stop=settings.stop,
         )

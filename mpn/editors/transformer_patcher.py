@@ -7,7 +7,7 @@ where the reference has one output unit; the learning rate's schedule watches th
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -33,13 +33,12 @@ _KEY_NOISE = 0.1
 _PROBED_AT = 100  # steps after which an edit that cannot succeed is found out
 
 
+@dataclass(frozen=True)
 class TransformerPatcher:
     """The editor; see :class:`mpn.editors.protocol.Editor`."""
 
-    def __init__(self, settings: TransformerPatcherSettings, pairing: PairingSettings) -> None:
-        """Take the settings and the pairing policy."""
-        self._settings = settings
-        self._pairing = pairing
+    settings: TransformerPatcherSettings
+    pairing: PairingSettings
 
     def edit(
         self, engine: Engine[RowsT], batch: EditBatch[RowsT], memory: MemoryBank
@@ -55,15 +54,15 @@ class TransformerPatcher:
             The neurons, and what they took.
         """
         rows = self._rows(engine, batch)
-        outcome = self._attempt(engine, batch, rows, memory, self._settings.neurons)
-        retries, n_rows = self._settings.retries, engine.queries(rows).shape[1]
+        outcome = self._attempt(engine, batch, rows, memory, self.settings.neurons)
+        retries, n_rows = self.settings.retries, engine.queries(rows).shape[1]
         if not retries:
             return outcome
-        widest = max(n.together(n_rows) for n in (self._settings.neurons, *retries))
+        widest = max(n.together(n_rows) for n in (self.settings.neurons, *retries))
         change, efforts = _neurons(outcome.change).padded(widest), list(outcome.efforts)
         for neurons in retries:
             labels = batch.labels.to(engine.backbone.device)
-            right = is_right(engine, rows, labels, change, self._settings.stop).cpu()
+            right = is_right(engine, rows, labels, change, self.settings.stop).cpu()
             failed = (~right).nonzero().squeeze(-1)
             if not len(failed):
                 break
@@ -85,7 +84,7 @@ class TransformerPatcher:
 
     def _rows(self, engine: Engine[RowsT], batch: EditBatch[RowsT]) -> RowsT:
         """Return the rows that the first step trains on."""
-        columns = schedule(batch, self._pairing, n_steps=self._settings.optimizer.max_steps)[:, 0]
+        columns = schedule(batch, self.pairing, n_steps=self.settings.optimizer.max_steps)[:, 0]
         return engine.take(batch.rows, columns, torch.arange(len(columns)))
 
     def _attempt(
@@ -101,11 +100,11 @@ class TransformerPatcher:
             engine,
             batch,
             memory,
-            Neurons(self._settings, engine, neurons),
+            Neurons(self.settings, engine, neurons),
             self._start(engine, rows, batch.seeds, neurons),
-            pairing=self._pairing,
-            optimizer=self._settings.optimizer,
-            stop=self._settings.stop,
+            pairing=self.pairing,
+            optimizer=self.settings.optimizer,
+            stop=self.settings.stop,
         )
 
     def _start(
@@ -118,13 +117,13 @@ class TransformerPatcher:
         """Return the parameters at their start, ``[n_edits, n]``: keys, biases, values' factors."""
         queries = engine.queries(rows)
         if neurons.patches_for == "edit":
-            from_source = self._pairing.key_init == "source"
+            from_source = self.pairing.key_init == "source"
             queries = queries[:, :1] if from_source else queries.mean(1, keepdim=True)
         keys = starting_keys(queries).repeat_interleave(neurons.patches_per_edit, 1)
         if neurons.patches_per_edit > 1:
             keys = keys * (1 + _KEY_NOISE * _noise("key noise", seeds, keys))
         biases = keys.new_zeros(keys.shape[:2])
-        if self._settings.value_init == "zero":
+        if self.settings.value_init == "zero":
             values = [torch.zeros_like(keys)]
         else:
             noise = _noise("value noise", seeds, keys)

@@ -12,6 +12,8 @@ from mpn.backbones import Backbone
 from mpn.data.corpus import Corpus
 from mpn.data.mini.claims import mini_corpus
 from mpn.data.scratch_model import ensure_scratch_model
+from mpn.queries import QueryCache
+from mpn.workbench import Workbench
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,20 @@ def texts(corpus) -> list:
     return [
         corpus.examples[i * 37].texts[language] for i in range(2) for language in corpus.languages
     ]
+
+
+@pytest.fixture(scope="module")
+def bench(tokenizer, corpus, tmp_path_factory) -> Workbench:
+    """A tiny model and the embedded corpus, ready for edits."""
+    folder = tmp_path_factory.mktemp("bench")
+    model = save_tiny_model("xlm-roberta", folder / "model", tokenizer)
+    return Workbench(
+        Backbone(model, dtype=torch.float64),
+        corpus,
+        source_language="en",
+        seed=0,
+        evaluation_examples=4,
+        evaluation_sample=3,
+        neighbours=2,
+        cache=QueryCache(folder / "queries"),
+    )

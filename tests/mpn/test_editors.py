@@ -4,9 +4,7 @@ from typing import get_args
 
 import pytest
 import torch
-from tiny_models import save_tiny_model
 
-from mpn.backbones import Backbone
 from mpn.editors.calinet import CaliNetSettings
 from mpn.editors.finetune import FineTuneSettings
 from mpn.editors.knowledge_neurons import KnowledgeNeuronsSettings
@@ -18,10 +16,8 @@ from mpn.editors.protocol import EditBatch, EditSeed
 from mpn.editors.settings import MemorySettings, TransformerPatcherSettings
 from mpn.editors.stopping import StopSettings
 from mpn.pairing import PairingSettings
-from mpn.queries import QueryCache
 from mpn.streams.edit_streams import EditStreams
 from mpn.streams.state import StreamsState
-from mpn.workbench import Workbench
 
 QUICK = {
     "optimizer": OptimizerSettings(lr=0.05, weight_decay=0.0, max_steps=6, plateau=None),
@@ -65,22 +61,6 @@ PAIRINGS = {
     "far": PairingSettings(languages=1, choice="typological", ratio=[2, 3]),
 }
 N_EDITS = 3
-
-
-@pytest.fixture(scope="module")
-def bench(tokenizer, corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bench")
-    model = save_tiny_model("xlm-roberta", folder / "model", tokenizer)
-    return Workbench(
-        Backbone(model, dtype=torch.float64),
-        corpus,
-        source_language="en",
-        seed=0,
-        evaluation_examples=4,
-        evaluation_sample=3,
-        neighbours=1,
-        cache=QueryCache(folder / "queries"),
-    )
 
 
 @pytest.fixture(params=EDITORS)

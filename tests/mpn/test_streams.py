@@ -34,22 +34,6 @@ EDITOR = TransformerPatcherSettings(
 )
 
 
-@pytest.fixture(scope="module")
-def bench(tokenizer, corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bench")
-    model = save_tiny_model("xlm-roberta", folder / "model", tokenizer)
-    return Workbench(
-        Backbone(model, dtype=torch.float64),
-        corpus,
-        source_language="en",
-        seed=0,
-        evaluation_examples=4,
-        evaluation_sample=3,
-        neighbours=2,
-        cache=QueryCache(folder / "queries"),
-    )
-
-
 def streams_of(bench, *, layer="last", engine="cached", numbers=(0,), editor=EDITOR):
     pairing = PairingSettings(languages=2)
     opened = bench.engine(layer, "all", engine)
