@@ -109,7 +109,7 @@ def test_an_edit_under_dropout_is_the_same_in_a_batch_and_alone(engines, texts, 
     for edit in (0, 1):
         for one, other in zip(together[edit].tensors(), edited([edit])[0].tensors(), strict=True):
             torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
-    clean = editor._settings.model_copy(update={"dropout": None})
+    clean = editor.settings.model_copy(update={"dropout": None})
     editor = TransformerPatcher(clean, PairingSettings(languages=2))
     assert not torch.allclose(edited([0, 1]).keys, together.keys)
 
