@@ -6,7 +6,7 @@ import sys
 import typer
 
 from orchestrator.errors import OrchestratorError
-from studies.commands import compare, data, edit, finetune, study
+from studies.commands import compare, data, edit, finetune, study, train_editor
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(study.commands)
 app.add_typer(compare.commands)
 app.add_typer(edit.commands)
 app.add_typer(finetune.commands)
+app.add_typer(train_editor.commands)
 app.add_typer(data.commands, name="data")
 
 

@@ -14,6 +14,7 @@ from mpn.metrics.values import DIRECTIONS, MetricValue
 from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
 from orchestrator.objective import Params, Record, Site, Worker
+from studies.objectives.edit_stream_hypernetworks import is_ready, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
@@ -54,13 +55,17 @@ class EditStreamObjective:
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.
 
-        Left out: how many streams there are, how they are cut into blocks, and how languages are
-        paired where none is.
+        Of an editor that is trained, also all that its training stands on. Left out: how many
+        streams there are, how they are cut into blocks, and how languages are paired where none
+        is.
         """
         settings = settings_of(params)
         corpus_digest = corpus_fingerprint(settings.dataset)
         directory = find_model(settings.backbone, corpus_digest, cache)
         if directory is None:
+            return None
+        recipe = recipe_of(settings, corpus_digest, cache)
+        if not is_ready(recipe, cache):
             return None
         content = settings.to_json()
         content["backbone"] = {
@@ -75,18 +80,24 @@ class EditStreamObjective:
             del content["streams"][name]
         if settings.pairing.languages == 0:
             content["pairing"] = {"languages": 0}
+        if recipe is not None:
+            content["hypernetwork"] = recipe.identity
         return {"results_version": RESULTS_VERSION, **content}
 
     def prepare(
         self, params: Params, site: Site, progress: Callable[[str, int, int], None]
     ) -> None:
-        """Build or fetch the base model."""
+        """Build or fetch the base model, and train the editor where it has to be."""
         settings = settings_of(params)
         with input_errors():
             digest = corpus_fingerprint(settings.dataset)
             if find_model(settings.backbone, digest, site.cache) is None:
                 corpus = load_corpus(settings.dataset, site.cache / "datasets")
                 build_model(settings.backbone, corpus, digest, site.cache, progress)
+            if not is_ready(recipe_of(settings, digest, site.cache), site.cache):
+                from studies.objectives.edit_stream_workbench import train_editor  # takes seconds
+
+                train_editor(settings, site, progress)
 
     def open(self, site: Site) -> Worker:
         """Start a worker; it loads the model with its first block."""
