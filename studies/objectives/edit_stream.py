@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
+from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.errors import MpnInputError
 from mpn.metrics.summary import summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
@@ -155,6 +156,8 @@ def _check_languages(settings: EditStreamSettings) -> None:
         )
     targets = sorted(set(languages) - {source})
     settings.pairing.drawn_from(targets, source=source, seed=0, stream=0)
+    if isinstance(settings.editor, HypernetworkSettings):
+        settings.editor.training.inner_languages([source, *targets])
     corpus_fingerprint(settings.dataset)
 
 

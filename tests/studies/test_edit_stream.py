@@ -219,6 +219,11 @@ class TestEditorsThatAreTrained:
         monkeypatch.setattr("mpn.editors.hypernetworks.store.HYPERNETWORK_VERSION", 0)
         assert self.trained(self.params(), cache) != base
 
+    def test_a_language_that_is_not_there_is_a_problem_of_the_plan(self):
+        editor = {"name": "mend", "training": {"languages": ["en", "sw"]}}
+        _, problems = OBJECTIVE.resolve({"editor": editor})
+        assert [(one.place, one.found) for one in problems] == [("editor.training.languages", "sw")]
+
     def test_languages_are_drawn_once_an_edit(self):
         settings = settings_of(resolved(editor={"name": "mend"}, pairing={"languages": 2}))
         assert settings.pairing_used.redraw == "per_edit"

@@ -4,17 +4,21 @@ Source: Mitchell et al., Fast Model Editing at Scale (MEND, ICLR 2022); Xu et al
 Anisotropic Cross-Lingual Model Editing (LiME, Findings of ACL 2023; the authors' code at cc4c411).
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mpn.editors.optimizer import OptimizerSettings
 from mpn.editors.reach import Reach, Remembers
+from mpn.errors import MpnInputError
 from mpn.settings import Settings
 
 
 class HypernetworkTraining(Settings):
     """How a hypernetwork is trained: on examples of the memory, which are never edited.
+
+    Weights and clipping are the sources'; networks as small as ours train at a higher rate.
 
     Attributes:
         languages: Of the inner texts: the ``source``, ``all`` of the corpus, or a list.
@@ -43,6 +47,26 @@ class HypernetworkTraining(Settings):
         lr=1e-3, weight_decay=0.0, clip=100.0, max_steps=2000, plateau=None
     )
     seed: NonNegativeInt = 0
+
+    def inner_languages(self, languages: Sequence[str]) -> tuple[str, ...]:
+        """Return the languages that are trained in.
+
+        Args:
+            languages: Of the corpus, the source first.
+
+        Raises:
+            MpnInputError: If one is not there.
+        """
+        asked = tuple(languages) if self.languages == "all" else self.languages
+        names = tuple(languages[:1]) if asked == "source" else tuple(asked)
+        unknown = sorted(set(names) - set(languages))
+        if unknown or not names:
+            raise MpnInputError(
+                "editor.training.languages",
+                ", ".join(unknown) or "none",
+                f"the corpus has {' '.join(languages)}",
+            )
+        return names
 
 
 class GateSettings(Settings):

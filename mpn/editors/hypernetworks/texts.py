@@ -119,13 +119,5 @@ class TrainingTexts:
 
     def _numbers(self) -> Tensor:
         """Return the languages that are trained in, as indices."""
-        asked = self._settings.training.languages
-        names = {"source": self.languages[:1], "all": self.languages}.get(str(asked), asked)
-        unknown = sorted(set(names) - set(self.languages))
-        if unknown or not names:
-            raise MpnInputError(
-                "editor.training.languages",
-                ", ".join(unknown) or "none",
-                f"the corpus has {' '.join(self.languages)}",
-            )
+        names = self._settings.training.inner_languages(self.languages)
         return torch.tensor([self.languages.index(name) for name in names])
