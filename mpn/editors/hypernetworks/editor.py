@@ -2,8 +2,8 @@
 
 Source: Mitchell et al. (ICLR 2022) and Xu et al. (Findings of ACL 2023); see
 :mod:`mpn.editors.hypernetworks.settings`. Each row of the edit batch has a gradient of its own;
-the changes that they become are meaned. There are no steps to redraw languages at, so a pairing
-policy makes one draw an edit.
+what they become is summed, and divided by the number of rows that are wrong. There are no steps
+to redraw languages at, so a pairing policy makes one draw an edit.
 """
 
 from dataclasses import dataclass
@@ -56,10 +56,13 @@ class HypernetworkEditor:
             self.network.numbers(batch.languages) or [-1] * (int(columns.max()) + 1)
         )
         backbone, names = engine.backbone, weight_names(engine)
+        rows = engine.take(batch.rows, columns, torch.arange(n_edits))
+        wrong = engine.predictions(rows) != batch.labels.cpu()[:, None]
         with torch.no_grad():
             updates = self.network.to(backbone.device, backbone.dtype).updates(
                 {weight: own.reshape(n_edits, n_rows, -1) for weight, own in factors.items()},
                 numbers[columns],
+                wrong.sum(1),
             )
         change = WeightDeltas({names[weight]: update for weight, update in updates.items()})
         return EditOutcome(change, (Effort(1),) * n_edits)

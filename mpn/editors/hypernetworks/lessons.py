@@ -73,11 +73,12 @@ class Lessons:
         self._rows = engine.load(self._texts.texts)
         with torch.no_grad():
             self._reference = engine.logits(self._rows)[0].log_softmax(-1)
+        self._predicted = self._reference.argmax(-1).cpu()
         self._labels = torch.tensor(labels)
         self._wanted = torch.tensor(  # [n_texts, n_labels - 1], as indices of labels
             [
                 [i for i, label in enumerate(labels) if label != said][: len(labels) - 1]
-                for said in self._reference.argmax(-1).tolist()
+                for said in self._predicted.tolist()
             ]
         )
         self._factors = self._all_factors()
@@ -94,14 +95,16 @@ class Lessons:
         index = (wanted[:, None], drawn.inner)
         factors = {weight: own[index] for weight, own in self._factors.items()}
         noise = torch_generator(self.settings.training.seed, "hypernetwork gates", step)
-        updates = network.updates(factors, drawn.languages, noise)
+        labels = self._labels[wanted]
+        n_wrong = (self._predicted[drawn.inner] != labels[:, None]).sum(1)
+        updates = network.updates(factors, drawn.languages, n_wrong, noise)
         change = WeightDeltas({names[weight]: update for weight, update in updates.items()})
         columns = torch.cat([drawn.outer, drawn.others], 1)
         rows = self._engine.take(self._rows, columns, torch.zeros(len(columns), dtype=torch.int64))
         logits = self._engine.logits(rows, change)
         outer, others = torch.split(logits, [drawn.outer.shape[1], drawn.others.shape[1]], 1)
         return Losses(
-            edit_loss(outer, self._labels[wanted].to(logits.device)).mean(),
+            edit_loss(outer, labels.to(logits.device)).mean(),
             divergence_loss(others, self._reference[drawn.others.to(logits.device)]).mean(),
             network.open_share(),
         )

@@ -1,10 +1,11 @@
 """The hypernetwork: from the factors of a gradient to the change that an edit makes.
 
 For each of the two weights ``x = [u, delta]``, in units of what its parts are in the training,
-times the masks of its language, becomes ``x + W tanh(R x)``; then ``-step delta u^T``, summed over
-pairs and meaned over texts. ``W`` starts at 0 and the masks at 1: before any training the change
-is ``-step`` times the plain gradient. It is odd in ``x``, so that the sign of a pair does not
-matter, and nothing where the gradient is nothing.
+times the masks of its language, becomes ``x + W tanh(R x)``; then ``-step delta u^T`` is summed
+over pairs and texts, and divided by the number of texts that are wrong: one that is right already
+has next to no gradient, and to count it would make the edit as much weaker. ``W`` starts at 0 and
+the masks at 1: before any training the change is ``-step`` times the plain gradient. It is odd in
+``x``, so that the sign of a pair does not matter, and nothing where the gradient is nothing.
 """
 
 import math
@@ -31,8 +32,8 @@ class Hypernetwork:
     Attributes:
         tensors: By weight and name, ``up.weight/read``: ``scales [d]``, ``read [hidden, d]``,
             ``write [d, hidden]``, where ``d = d_in + d_out``, and ``log_steps [n]`` for edits of
-            1, 2, ... rows, the last for more; with masks ``gates`` and ``gains [n_languages, d]``.
-            What is trained is divided by its pace.
+            1, 2, ... wrong rows, the last for more; with masks ``gates`` and
+            ``gains [n_languages, d]``. What is trained is divided by its pace.
         languages: That the masks are of; none: there are none.
     """
 
@@ -95,6 +96,7 @@ class Hypernetwork:
         self,
         factors: Mapping[str, Factors],
         languages: Tensor,
+        n_wrong: Tensor,
         noise: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Return what is added to each weight, ``[n_edits, d_out, d_in]``.
@@ -102,11 +104,17 @@ class Hypernetwork:
         Args:
             factors: Of the rows of each edit, ``[n_edits, n_rows, rank]``.
             languages: Mask of each row, as :meth:`numbers` gives them, ``[n_edits, n_rows]``.
+            n_wrong: How many rows of each edit the model gets wrong, int64 ``[n_edits]``.
             noise: Draws the gates of each language, in training; None: those without noise.
         """
-        return {
-            weight: self._update(weight, own, languages, noise) for weight, own in factors.items()
-        }
+        found = {}
+        for weight, own in factors.items():
+            inputs, outputs = self._transformed(weight, own, languages, noise)
+            log_steps, counts = self[f"{weight}/log_steps"], n_wrong.clamp_min(1)
+            counts = counts.to(log_steps.device)
+            steps = log_steps[counts.clamp_max(len(log_steps)) - 1].exp() / counts
+            found[weight] = -steps[:, None, None] * (outputs.mT @ inputs)
+        return found
 
     def open_share(self) -> Tensor:
         """Return the expected share of open gates; 0 where there are none."""
@@ -115,9 +123,10 @@ class Hypernetwork:
             return next(iter(self.tensors.values())).new_zeros(())
         return expected_open(torch.cat(gates)).mean()
 
-    def _update(
+    def _transformed(
         self, weight: str, factors: Factors, languages: Tensor, noise: torch.Generator | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the pairs of each edit become, ``[n_edits, n_rows * rank, d]`` each."""
         scales = self[f"{weight}/scales"]
         pairs = torch.cat([factors.inputs, factors.outputs], -1) / scales
         if self.languages:
@@ -125,10 +134,7 @@ class Hypernetwork:
         hidden = torch.tanh(pairs @ self[f"{weight}/read"].T)
         pairs = (pairs + hidden @ self[f"{weight}/write"].T) * scales
         d_in = factors.inputs.shape[-1]
-        inputs, outputs = pairs[..., :d_in].flatten(1, 2), pairs[..., d_in:].flatten(1, 2)
-        n_rows, log_steps = languages.shape[1], self[f"{weight}/log_steps"]
-        step = log_steps[min(n_rows, len(log_steps)) - 1].exp() / n_rows
-        return -step * (outputs.mT @ inputs)
+        return pairs[..., :d_in].flatten(1, 2), pairs[..., d_in:].flatten(1, 2)
 
     def _masks(self, weight: str, noise: torch.Generator | None) -> Tensor:
         """Return ``1 + gate * gain`` of each language, and of none, ``[n_languages + 1, d]``."""

@@ -23,7 +23,7 @@ class HypernetworkTraining(Settings):
     Attributes:
         languages: Of the inner texts: the ``source``, ``all`` of the corpus, or a list.
         paired: How many other languages stand beside the inner text at most, in which its
-            parallel texts have their factors in the mean, as paired ones have in an edit; how
+            parallel texts have their factors beside its own, as paired ones have in an edit; how
             many, and which, is drawn at each step, from all of the corpus. 0: none.
         examples: Examples of the memory that are trained on.
         edits: Edits at each step.
