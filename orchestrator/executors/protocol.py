@@ -1,6 +1,6 @@
 """What runs blocks: the one interface of all executors, and the events they report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,7 +67,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The block stopped at a checkpoint because it was asked to."""
+    """The block stopped at a checkpoint, or before its first unit, because it was asked to."""
 
     block_id: str
     attempt: int
@@ -109,6 +109,13 @@ class Executor(Protocol):
 
     def progress(self) -> Mapping[str, int]:
         """Units done of the running blocks, by block id; may be a little old."""
+        ...
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Let some running items stop at their next checkpoint; others go on.
+
+        Each is still reported once: as ``Interrupted``, or as what it came to before that.
+        """
         ...
 
     def ask_to_stop(self) -> None:
