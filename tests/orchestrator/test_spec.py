@@ -295,3 +295,11 @@ def test_the_order_of_paths_is_part_of_the_definition_since_it_numbers_the_trial
     assert definition_hash(search=SEARCH | {"space": one}) != definition_hash(
         search=SEARCH | {"space": other}
     )
+
+
+def test_a_pruner_decides_which_trials_there_are_and_none_leaves_definitions_as_they_were():
+    median = SEARCH | {"pruner": {"name": "median"}}
+    halving = SEARCH | {"pruner": {"name": "successive_halving"}}
+    hashes = {definition_hash(search=search) for search in (SEARCH, median, halving)}
+    assert len(hashes) == 3
+    assert "pruner" not in definition_of(study(search=SEARCH))["search"]
