@@ -47,6 +47,7 @@ class TrialState(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
+    PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class _Trial:
     n_open: int  # blocks that wait or run
     state: TrialState = TrialState.WAITING
     failure: Failure | None = None
+    pruned: bool = False
 
 
 class Scheduler:
@@ -206,6 +208,34 @@ class Scheduler:
                 for number in ended
             ),
         )
+
+    def prune(self, number: int) -> None:
+        """Stop a trial early; one that has ended already stays as it is.
+
+        Nothing of it is launched any more, and what runs stops at its next checkpoint. It ends
+        once nothing of it runs: as pruned, or as failed if a block fails until then.
+        """
+        trial = self._trials[number]
+        if trial.n_open == 0:
+            return
+        trial.pruned = True
+        running = [b.plan.block_id for b in trial.blocks if b.state is BlockState.RUNNING]
+        self._cancel_waiting(trial)
+        self._executor.cancel(running)
+
+    def revive(self, number: int) -> None:
+        """Let a trial that ended as pruned go on after all; blocks keep count of their tries."""
+        trial = self._trials[number]
+        trial.pruned = False
+        cancelled = [b for b in trial.blocks if b.state is BlockState.CANCELLED]
+        if not cancelled:
+            trial.state = TrialState.COMPLETE
+            self._ended.append(number)
+        trial.n_open += len(cancelled)
+        self._n_open += len(cancelled)
+        for block in cancelled:
+            trial.state, block.state = TrialState.WAITING, BlockState.WAITING
+            self._push(block)
 
     def stop(self) -> None:
         """Launch nothing more; what runs goes on until it ends or is interrupted."""
@@ -310,7 +340,8 @@ class Scheduler:
                 self._fail(block, event.reason, event.worker, event.details, event.problems)
 
     def _wait(self, block: _Block, not_before_s: float) -> None:
-        if self._trials[block.trial].failure is not None:
+        trial = self._trials[block.trial]
+        if trial.failure is not None or trial.pruned:
             self._close(block, BlockState.CANCELLED)
             return
         block.state = BlockState.WAITING
@@ -335,10 +366,13 @@ class Scheduler:
                 details,
                 problems,
             )
-        for other in trial.blocks:
-            if other.state is BlockState.WAITING:
-                self._close(other, BlockState.CANCELLED)
+        self._cancel_waiting(trial)
         self._close(block, BlockState.FAILED)
+
+    def _cancel_waiting(self, trial: _Trial) -> None:
+        for block in trial.blocks:
+            if block.state is BlockState.WAITING:
+                self._close(block, BlockState.CANCELLED)
 
     def _close(self, block: _Block, state: BlockState) -> None:
         """End a block, and its trial with its last one."""
@@ -347,5 +381,8 @@ class Scheduler:
         trial.n_open -= 1
         self._n_open -= 1
         if trial.n_open == 0:
-            trial.state = TrialState.COMPLETE if trial.failure is None else TrialState.FAILED
+            if trial.failure is not None:
+                trial.state = TrialState.FAILED
+            else:
+                trial.state = TrialState.PRUNED if trial.pruned else TrialState.COMPLETE
             self._ended.append(block.trial)

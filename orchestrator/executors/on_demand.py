@@ -1,6 +1,6 @@
 """An executor that starts only when something has to run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.executors.protocol import Event, Executor, PrepareProgress, Sign, WorkItem
 from orchestrator.objective import Params
@@ -48,6 +48,11 @@ class OnDemandExecutor:
     def progress(self) -> Mapping[str, Sign]:
         """Nothing before the start."""
         return self._inner.progress() if self._inner else {}
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Nothing before the start."""
+        if self._inner:
+            self._inner.cancel(block_ids)
 
     def ask_to_stop(self) -> None:
         """Nothing before the start."""

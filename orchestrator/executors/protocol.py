@@ -1,6 +1,6 @@
 """What runs blocks: the one interface of all executors, and the events they report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -102,7 +102,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The block stopped at a checkpoint because it was asked to."""
+    """The block stopped at a checkpoint, or before its first unit, because it was asked to."""
 
     block_id: str
     attempt: int
@@ -153,6 +153,13 @@ class Executor(Protocol):
 
     def progress(self) -> Mapping[str, Sign]:
         """What was last heard of running blocks, by block id."""
+        ...
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Let some running items stop at their next checkpoint; others go on.
+
+        Each is still reported once: as ``Interrupted``, or as what it came to before that.
+        """
         ...
 
     def ask_to_stop(self) -> None:

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -62,6 +62,10 @@ class _Actor:
     @_control
     def done(self) -> int:
         return self._replica.done
+
+    @_control
+    def cancel(self, block_id: str) -> None:
+        self._replica.cancel(block_id)
 
     @_control
     def stop(self) -> None:
@@ -230,6 +234,13 @@ class RayExecutor:
                 if member.progress is None:
                     member.progress = member.handle.done.remote()
         return {m.item.block_id: Sign(m.done, m.heard) for m in busy if m.item}
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Tell the actors that run the blocks, through their control threads."""
+        cancelled = set(block_ids)
+        for member in self._members:
+            if member.item is not None and member.item.block_id in cancelled:
+                member.handle.cancel.remote(member.item.block_id)
 
     def ask_to_stop(self) -> None:
         """Note the wish; ``poll`` tells every actor through its control thread."""

@@ -5,6 +5,7 @@ import platform
 import socket
 import time
 import traceback
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
@@ -60,6 +61,7 @@ class Replica:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._trace = ""  # what was left in the worker, once something was
         self._saved = 0
+        self._cancelled: set[str] = set()
         self.done = 0
         self.stop_asked = False
 
@@ -68,8 +70,25 @@ class Replica:
         """How many models the worker has loaded."""
         return self._worker.loads
 
+    def cancel(self, block_id: str) -> None:
+        """Let a block stop at its next checkpoint; may be called from another thread.
+
+        The call may come before the block, or after it: the next try at it then stops at once.
+        """
+        self._cancelled.add(block_id)
+
     def run(self, item: WorkItem) -> Event:
-        """Run a block to its end, or to where it can go on.
+        """Run a block to its end, or to where it can go on; see :meth:`steps`."""
+        steps = self.steps(item)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                event: Event = end.value
+                return event
+
+    def steps(self, item: WorkItem) -> Generator[None, None, Event]:
+        """Run a block to its end, or to where it can go on, pausing after each checkpoint.
 
         Everything measured is in the ledger before this returns. What the work raises becomes an
         event. A replica whose model is no longer what it loaded reports itself lost, and nothing
@@ -84,7 +103,7 @@ class Replica:
             self._saved = 0
             if not self._claims.claim(item.block_id, item.attempt):
                 return Taken(item.block_id, item.attempt)
-            return self._run(item)
+            return (yield from self._run(item))
         except ReplicaDirtyError as error:
             return self._dirty(item, error)
         except InputError as error:
@@ -100,7 +119,10 @@ class Replica:
             self._dirty(item, error)  # said when the next block comes
         return event
 
-    def _run(self, item: WorkItem) -> Event:
+    def _run(self, item: WorkItem) -> Generator[None, None, Event]:
+        if item.block_id in self._cancelled:
+            self._cancelled.discard(item.block_id)
+            return Interrupted(item.block_id, item.attempt)
         started = time.time()
         checkpoint = self._ledger.resume(item.block_id)
         resume, records = checkpoint if checkpoint else (None, [])
@@ -115,7 +137,7 @@ class Replica:
             unsaved.append(segment)
             records += segment.records
             self.done, attachment = segment.position, segment.attachment
-            stops = self.stop_asked and segment.position < segment.total  # else it is done
+            stops = self._stops(item, segment)
             is_due = time.monotonic() - saved_s >= self._plan.checkpoint_every_s
             if (is_due or stops) and segment.position > self._saved:
                 if not self._claims.holds(item.block_id, item.attempt):
@@ -124,7 +146,11 @@ class Replica:
                 now_ms = int(time.time() * 1000)
                 self._ledger.checkpoint(item.block_id, merged, now_ms, after=self._saved)
                 unsaved, self._saved, saved_s = [], merged.position, time.monotonic()
+                if not stops:
+                    yield
+                    stops = self._stops(item, segment)
             if stops:
+                self._cancelled.discard(item.block_id)
                 self._worker.verify()
                 return Interrupted(item.block_id, item.attempt)
             went_in_s = time.monotonic()
@@ -154,6 +180,10 @@ class Replica:
             None if attachment is None else attachment(),
         )
         return Finished(item.block_id, item.attempt)
+
+    def _stops(self, item: WorkItem, segment: Segment) -> bool:
+        asked = self.stop_asked or item.block_id in self._cancelled
+        return asked and segment.position < segment.total  # else it is done
 
     def _dirty(self, item: WorkItem, error: Exception) -> Lost:
         """Keep nothing of a block, and run no other: the model is not what it was."""
