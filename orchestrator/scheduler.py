@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from orchestrator.errors import Problem
 from orchestrator.executors.protocol import (
@@ -77,7 +78,22 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed; rendered in six lines."""
+    """Why a trial failed; rendered in six lines.
+
+    Attributes:
+        trial: Its number.
+        attempt: The try at the block that failed it.
+        attempts: The most tries that a block has.
+        reason: The cause, in one line.
+        worker: Where it ran, or "".
+        details: The traceback, or "".
+        problems: What is wrong with the user's input, if that is at fault.
+        streams: The block's streams.
+        position: Units of the block that were done before; None if that is not known.
+        units: How many the block has.
+        log: File in which the worker said more, or "".
+        why_final: Why the block is not tried again, in a few words.
+    """
 
     trial: int
     attempt: int
@@ -86,6 +102,11 @@ class Failure:
     worker: str
     details: str
     problems: tuple[Problem, ...] = ()
+    streams: tuple[int, ...] = ()
+    position: int | None = None
+    units: int = 0
+    log: str = ""
+    why_final: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,12 +149,27 @@ class _Trial:
     failure: Failure | None = None
 
 
+class Observer(Protocol):
+    """Is told what the scheduler does, in order."""
+
+    def launched(self, item: WorkItem) -> None:
+        """An item was given to the executor."""
+        ...
+
+    def reported(self, event: Event) -> None:
+        """A launched item has ended, one way or another."""
+        ...
+
+
 class Scheduler:
     """Decides over the trials that were submitted to it, in the order of their numbers."""
 
-    def __init__(self, executor: Executor, retry: RetryPolicy) -> None:
-        """Take the executor that does the work."""
+    def __init__(
+        self, executor: Executor, retry: RetryPolicy, observer: Observer | None = None
+    ) -> None:
+        """Take the executor that does the work, and who is told of it."""
         self._executor = executor
+        self._observer = observer
         self._retry = retry
         self._trials: dict[int, _Trial] = {}
         self._ready: list[tuple[tuple[int, int], _Block]] = []
@@ -226,21 +262,24 @@ class Scheduler:
                 self._started.append(block.trial)
             trial.state = TrialState.RUNNING
             self._running[block.plan.block_id] = block
-            self._executor.launch(
-                WorkItem(
-                    block.plan.block_id,
-                    block.trial,
-                    trial.work.params,
-                    block.plan.streams,
-                    block.attempt,
-                )
+            item = WorkItem(
+                block.plan.block_id,
+                block.trial,
+                trial.work.params,
+                block.plan.streams,
+                block.attempt,
             )
+            self._executor.launch(item)
+            if self._observer is not None:
+                self._observer.launched(item)
 
     def _take_in(self, event: Event, now_s: float) -> None:
         block = self._running.get(event.block_id)
         if block is None or block.attempt != event.attempt:
             return  # an attempt that was given up
         del self._running[event.block_id]
+        if self._observer is not None:
+            self._observer.reported(event)
         match event:
             case Finished():
                 self.blocks_executed += 1
@@ -252,10 +291,8 @@ class Scheduler:
                 self._wait(block, now_s)
             case Lost() if block.attempt < self._retry.attempts:
                 self._wait(block, now_s + self._retry.backoff_s * 2 ** (block.attempt - 1))
-            case Lost():
-                self._fail(block, event.reason)
-            case Failed():
-                self._fail(block, event.reason, event.worker, event.details, event.problems)
+            case Lost() | Failed():
+                self._fail(block, event)
 
     def _wait(self, block: _Block, not_before_s: float) -> None:
         if self._trials[block.trial].failure is not None:
@@ -264,18 +301,23 @@ class Scheduler:
         block.state = BlockState.WAITING
         heapq.heappush(self._delayed, (not_before_s, block.place, block))
 
-    def _fail(
-        self,
-        block: _Block,
-        reason: str,
-        worker: str = "",
-        details: str = "",
-        problems: tuple[Problem, ...] = (),
-    ) -> None:
+    def _fail(self, block: _Block, event: Lost | Failed) -> None:
         trial = self._trials[block.trial]
         if trial.failure is None:
+            raised = event if isinstance(event, Failed) else None
             trial.failure = Failure(
-                block.trial, block.attempt, self._retry.attempts, reason, worker, details, problems
+                block.trial,
+                block.attempt,
+                self._retry.attempts,
+                event.reason,
+                event.worker,
+                raised.details if raised else "",
+                raised.problems if raised else (),
+                block.plan.streams,
+                raised.position if raised else None,
+                block.plan.units,
+                event.log,
+                "what was raised would be raised again" if raised else "that was the last attempt",
             )
         for other in trial.blocks:
             if other.state is BlockState.WAITING:

@@ -20,6 +20,7 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
 from orchestrator.objective import Objective
+from orchestrator.observer import SweepObserver
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
 from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
@@ -117,6 +118,7 @@ class Surroundings:
         artifacts: Draws the study's tables and pages, file name to text.
         clock: Seconds that do not go back.
         poll_s: How long one pass may wait for something to happen.
+        backlog: How many writes wait for the mirror.
     """
 
     make_executor: Callable[[int], Executor]
@@ -127,6 +129,7 @@ class Surroundings:
     artifacts: Callable[[StudyResults], Mapping[str, str]]
     clock: Callable[[], float] = time.monotonic
     poll_s: float = 0.2
+    backlog: Callable[[], int] = lambda: 0
 
 
 def run_sweep(
@@ -178,7 +181,9 @@ class _Sweep:
             lambda: around.make_executor(record.blocks_missing or self._blocks_ahead)
         )
         retry = record.spec.retry
-        self._scheduler = Scheduler(self.executor, RetryPolicy(retry.attempts, retry.backoff_s))
+        self._observer = SweepObserver(record.spec.study, lambda: self.executor.telemetry)
+        policy = RetryPolicy(retry.attempts, retry.backoff_s)
+        self._scheduler = Scheduler(self.executor, policy, self._observer)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._blocks_ahead = 1
         self._failures: list[Failure] = []
@@ -264,6 +269,7 @@ class _Sweep:
             scheduler.units_executed / elapsed if elapsed > 0 else None,
         )
         self._record.save(state, asdict(last_run))
+        self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
         ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
@@ -366,5 +372,25 @@ class _Sweep:
 
     def _save_now_and_then(self) -> None:
         if self._around.clock() - self._saved_s >= _SAVE_EVERY_S:
-            self._record.save("running", None)
+            self._save()
             self._saved_s = self._around.clock()
+
+    def _save(self) -> None:
+        """Let others see how things stand."""
+        now_s = self._around.clock()
+        done = self.executor.progress()
+        began_s = now_s if self._began_s is None else self._began_s
+        progress = {
+            "saved_s": time.time(),
+            "elapsed_s": now_s - began_s,
+            "units_done": self._scheduler.units_executed + sum(done.values()),
+            "units_missing": self._record.units_missing,
+            **self._observer.progress(done),
+        }
+        self._record.save("running", None, progress)
+        self._measure()
+
+    def _measure(self) -> None:
+        states = self._scheduler.block_states().values()
+        backlog = len(self._chores) + self._around.backlog()
+        self._observer.measure(states, self.executor.n_actors, backlog)

@@ -1,11 +1,12 @@
 """What runs blocks: the one interface of all executors, and the events they report."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.errors import Problem
 from orchestrator.objective import Params
+from orchestrator.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Failed:
         details: The traceback.
         worker: Where it ran.
         problems: What is wrong with the user's input, if that is at fault.
+        position: Units of the block that were done before; None if that is not known.
+        log: File in which the worker said more.
     """
 
     block_id: str
@@ -54,15 +57,27 @@ class Failed:
     details: str
     worker: str
     problems: tuple[Problem, ...] = ()
+    position: int | None = None
+    log: str = ""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Whatever ran the block is gone; another replica can take it up from its checkpoint."""
+    """Whatever ran the block is gone; another replica can take it up from its checkpoint.
+
+    Attributes:
+        block_id: The block.
+        attempt: The try.
+        reason: One line; it begins with the name of an error and a colon, where there is one.
+        worker: Where it ran, if that is known.
+        log: File in which the worker said more, if that is known.
+    """
 
     block_id: str
     attempt: int
     reason: str
+    worker: str = field(default="", compare=False)
+    log: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,11 @@ class Executor(Protocol):
     @property
     def n_actors(self) -> int:
         """How many replicas there are when all are up."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where measurements go."""
         ...
 
     @property

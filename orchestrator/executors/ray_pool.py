@@ -14,7 +14,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, WorkItem
+from orchestrator.executors.ray_loopback import on_loopback
+from orchestrator.executors.ray_telemetry import RayTelemetry
 from orchestrator.executors.replica import Replica, ReplicaPlan
+from orchestrator.logs import open_log, worker_log, worker_name
 from orchestrator.objective import Params
 
 _PROGRESS_EVERY_S = 1.0
@@ -33,7 +36,12 @@ class _Actor:
 
     def __init__(self, plan: ReplicaPlan) -> None:
         self._plan = plan
-        self._replica = Replica(plan)
+        self._log = ""
+        if plan.logs is not None:
+            path = worker_log(plan.logs, plan.study)
+            open_log(path, study=plan.study, worker=worker_name())
+            self._log = str(path)
+        self._replica = Replica(plan, RayTelemetry(), self._log)
         self._preparing: tuple[str, int, int] = ("", 0, 0)
 
     def run(self, item: WorkItem) -> tuple[Event, int]:
@@ -50,6 +58,10 @@ class _Actor:
         return self._preparing
 
     @_control
+    def place(self) -> tuple[str, str]:
+        return worker_name(), self._log
+
+    @_control
     def done(self) -> int:
         return self._replica.done
 
@@ -63,6 +75,7 @@ class _Member:
     """One actor of the pool, and what it is busy with."""
 
     handle: Any
+    place: Any  # a reference to worker and log file
     item: WorkItem | None = None
     reference: Any = None
     progress: Any = None
@@ -103,6 +116,7 @@ class RayExecutor:
         self._progress_at = 0.0
         self._started_ray = False
         self._stop_wanted = False
+        self._telemetry = RayTelemetry()
 
     def start(self) -> None:
         """Start Ray, unless it runs already, and the actors."""
@@ -113,12 +127,13 @@ class RayExecutor:
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
                 resources = {"num_cpus": cores, "include_dashboard": False}
-            ray.init(
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **resources,
-            )
+            with on_loopback() if private else contextlib.nullcontext():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    **resources,
+                )
             self._started_ray = True
         self._members = [self._new_member() for _ in range(settings.n_actors)]
 
@@ -202,6 +217,11 @@ class RayExecutor:
         return self._settings.n_actors
 
     @property
+    def telemetry(self) -> RayTelemetry:
+        """Ray's agent on this node."""
+        return self._telemetry
+
+    @property
     def model_loads(self) -> int:
         """Sum over all actors there were."""
         return self._loads_of_the_gone + sum(member.loads for member in self._members)
@@ -216,7 +236,8 @@ class RayExecutor:
             raise  # the replica reports what the work raises; this is a fault of ours
         except RayError as error:
             reason = str(error).strip().splitlines()[0]
-            event = Lost(item.block_id, item.attempt, f"{type(error).__name__}: {reason}")
+            said = f"{type(error).__name__}: {reason}"
+            event = Lost(item.block_id, item.attempt, said, *_known(member.place))
         if isinstance(event, Lost):
             self._replace(member)
         return event  # type: ignore[no-any-return]
@@ -226,7 +247,7 @@ class RayExecutor:
         with contextlib.suppress(RayError):
             ray.kill(member.handle)
         fresh = self._new_member()
-        member.handle, member.loads = fresh.handle, 0
+        member.handle, member.place, member.loads = fresh.handle, fresh.place, 0
 
     def _new_member(self) -> _Member:
         actor = ray.remote(concurrency_groups={"control": 1})(_Actor).options(
@@ -235,4 +256,14 @@ class RayExecutor:
             max_restarts=0,
             max_task_retries=0,
         )
-        return _Member(actor.remote(self._plan))
+        handle = actor.remote(self._plan)
+        return _Member(handle, handle.place.remote())
+
+
+def _known(place: Any) -> tuple[str, str]:
+    """Return where an actor ran and logged, if it lived to say so."""
+    with contextlib.suppress(RayError):
+        if ray.wait([place], timeout=0)[0]:
+            worker, log = ray.get(place)
+            return worker, log
+    return "", ""

@@ -1,16 +1,21 @@
 """A replica: the part of a worker process that runs blocks against the ledger."""
 
-import os
+import logging
 import platform
-import socket
 import time
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
+from orchestrator import telemetry
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
 from orchestrator.executors.protocol import Event, Failed, Finished, Interrupted, Lost, WorkItem
 from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.logs import about, worker_name
 from orchestrator.objective import Objective, Record, Segment, Site
+from orchestrator.telemetry import Metric, NullTelemetry, Telemetry
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,16 @@ class ReplicaPlan:
         site: Where the worker works.
         checkpoint_every_s: The least time between two checkpoints of a block; at 0 there is one
             wherever the block could be taken up again.
+        study: Whose blocks they are, for logs and measurements.
+        logs: The log folder of the home; None logs where this process does anyway.
     """
 
     objective: Objective
     ledger_uri: str
     site: Site
     checkpoint_every_s: float = 1.0
+    study: str = ""
+    logs: Path | None = None
 
 
 class Replica:
@@ -39,12 +48,20 @@ class Replica:
         stop_asked: Set from another thread, to stop at the next checkpoint.
     """
 
-    def __init__(self, plan: ReplicaPlan) -> None:
-        """Start the worker; models are loaded when the first block needs them."""
+    def __init__(self, plan: ReplicaPlan, meter: Telemetry | None = None, log: str = "") -> None:
+        """Start the worker; models are loaded when the first block needs them.
+
+        Args:
+            plan: What is needed.
+            meter: Where measurements go; None forgets them.
+            log: File in which this process logs, for messages.
+        """
         self._plan = plan
+        self._meter = meter or NullTelemetry()
+        self._log = log
         self._ledger = Ledger(plan.ledger_uri)
         self._worker = plan.objective.open(plan.site)
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._name = worker_name()
         self._trace = ""  # what was left in the worker, once something was
         self.done = 0
         self.stop_asked = False
@@ -61,8 +78,12 @@ class Replica:
         event. A replica whose model is no longer what it loaded reports itself lost, and nothing
         that it measured for this block is kept.
         """
+        with about(trial=item.trial, block=item.block_id, attempt=item.attempt):
+            return self._observed(item)
+
+    def _observed(self, item: WorkItem) -> Event:
         if self._trace:
-            return Lost(item.block_id, item.attempt, self._trace)
+            return self._lost_event(item)
         try:
             if self._ledger.is_complete(item.block_id):
                 return Finished(item.block_id, item.attempt)
@@ -84,6 +105,7 @@ class Replica:
         checkpoint = self._ledger.resume(item.block_id)
         resume, records = checkpoint if checkpoint else (None, [])
         self.done = resume.position if resume else 0
+        _LOG.info("begins with %d units done", self.done)
         done_before = saved = self.done
         unsaved: list[Segment] = []
         attachment = None
@@ -91,6 +113,7 @@ class Replica:
         working_s = 0.0
         for segment in self._worker.run(item.params, item.streams, resume):
             working_s += time.monotonic() - went_in_s
+            self._worked(time.monotonic() - went_in_s, segment.position - self.done)
             unsaved.append(segment)
             records += segment.records
             self.done, attachment = segment.position, segment.attachment
@@ -98,9 +121,11 @@ class Replica:
             is_due = time.monotonic() - saved_s >= self._plan.checkpoint_every_s
             if (is_due or stops) and segment.position > saved:
                 merged = _merged(unsaved)
-                now_ms = int(time.time() * 1000)
-                self._ledger.checkpoint(item.block_id, merged, now_ms, after=saved)
+                now_ms, begun_s = int(time.time() * 1000), time.monotonic()
+                size = self._ledger.checkpoint(item.block_id, merged, now_ms, after=saved)
                 unsaved, saved, saved_s = [], merged.position, time.monotonic()
+                self._record(telemetry.CHECKPOINT_BYTES, size)
+                self._record(telemetry.CHECKPOINT_S, saved_s - begun_s)
             if stops:
                 self._worker.verify()
                 return Interrupted(item.block_id, item.attempt)
@@ -128,16 +153,22 @@ class Replica:
             points,
             None if attachment is None else attachment(),
         )
+        _LOG.info("complete")
         return Finished(item.block_id, item.attempt)
 
     def _lost(self, item: WorkItem, error: Exception) -> Lost:
         self._trace = str(error)
+        _LOG.error("the replica is given up: %s", self._trace)
         self._ledger.discard_work(item.block_id)
-        return Lost(item.block_id, item.attempt, self._trace)
+        return self._lost_event(item)
+
+    def _lost_event(self, item: WorkItem) -> Lost:
+        return Lost(item.block_id, item.attempt, self._trace, self._name, self._log)
 
     def _failure(
         self, item: WorkItem, error: Exception, problems: tuple[Problem, ...] = ()
     ) -> Failed:
+        _LOG.error("failed after %d units", self.done, exc_info=error)
         return Failed(
             item.block_id,
             item.attempt,
@@ -145,7 +176,16 @@ class Replica:
             traceback.format_exc(),
             self._name,
             problems,
+            self.done,
+            self._log,
         )
+
+    def _worked(self, seconds: float, units: int) -> None:
+        self._record(telemetry.WORKING_S, seconds)
+        self._record(telemetry.UNITS, units, unit=self._plan.objective.unit)
+
+    def _record(self, metric: Metric, value: float, **labels: str) -> None:
+        self._meter.record(metric, value, study=self._plan.study, **labels)
 
 
 def _merged(segments: list[Segment]) -> Segment:
