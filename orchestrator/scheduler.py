@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from orchestrator.endurance import Endurance, RetryPolicy, Vigil
 from orchestrator.errors import Problem
@@ -77,7 +78,22 @@ class TrialWork:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed; rendered in six lines."""
+    """Why a trial failed; rendered in six lines.
+
+    Attributes:
+        trial: Its number.
+        attempt: The try at the block that failed it.
+        attempts: The most tries that a block has.
+        reason: The cause, in one line.
+        worker: Where it ran, or "".
+        details: The traceback, or "".
+        problems: What is wrong with the user's input, if that is at fault.
+        streams: The block's streams.
+        position: Units of the block that were done before; None if that is not known.
+        units: How many the block has.
+        log: File in which the worker said more, or "".
+        why_final: Why the block is not tried again, in a few words.
+    """
 
     trial: int
     attempt: int
@@ -86,6 +102,11 @@ class Failure:
     worker: str
     details: str
     problems: tuple[Problem, ...] = ()
+    streams: tuple[int, ...] = ()
+    position: int | None = None
+    units: int = 0
+    log: str = ""
+    why_final: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,18 @@ class _Trial:
     pruned: bool = False
 
 
+class Observer(Protocol):
+    """Is told what the scheduler does, in order."""
+
+    def launched(self, item: WorkItem) -> None:
+        """An item was given to the executor."""
+        ...
+
+    def reported(self, event: Event) -> None:
+        """A launched item has ended, one way or another."""
+        ...
+
+
 class Scheduler:
     """Decides over the trials that were submitted to it, in the order of their numbers.
 
@@ -138,15 +171,24 @@ class Scheduler:
     the first block whose needs no other replica keeps warm, or else the first of all.
     """
 
-    def __init__(self, executor: Executor, retry: RetryPolicy, *, last_first: bool = False) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        retry: RetryPolicy,
+        observer: Observer | None = None,
+        *,
+        last_first: bool = False,
+    ) -> None:
         """Take the executor that does the work.
 
         Args:
             executor: Runs blocks.
             retry: When to give up.
+            observer: Told what becomes of blocks.
             last_first: Begin with the last block of the last trial, to meet another driver.
         """
         self._executor = executor
+        self._observer = observer
         self._retry = retry
         self._direction = -1 if last_first else 1
         self._trials: dict[int, _Trial] = {}
@@ -274,16 +316,17 @@ class Scheduler:
                 self._started.append(block.trial)
             trial.state = TrialState.RUNNING
             self._running[block.plan.block_id] = block
-            self._executor.launch(
-                WorkItem(
-                    block.plan.block_id,
-                    block.trial,
-                    trial.work.params,
-                    block.plan.streams,
-                    attempt,
-                    block.affinity,
-                )
+            item = WorkItem(
+                block.plan.block_id,
+                block.trial,
+                trial.work.params,
+                block.plan.streams,
+                attempt,
+                block.affinity,
             )
+            self._executor.launch(item)
+            if self._observer is not None:
+                self._observer.launched(item)
 
     def _push(self, block: _Block) -> None:
         self._ready.push(block.affinity, block.place, block)
@@ -317,6 +360,8 @@ class Scheduler:
         if block is None or block.endurance.attempt != event.attempt:
             return  # an attempt that was given up
         del self._running[event.block_id]
+        if self._observer is not None:
+            self._observer.reported(event)
         match event:
             case Finished():
                 self.blocks_executed += 1
@@ -332,12 +377,12 @@ class Scheduler:
             case Lost():
                 again_s = block.endurance.lose(event, now_s, self._retry)
                 if again_s is None:
-                    self._fail(block, event.reason)
+                    self._fail(block, event)
                 else:
                     self.retries += 1
                     self._wait(block, again_s)
             case Failed():
-                self._fail(block, event.reason, event.worker, event.details, event.problems)
+                self._fail(block, event)
 
     def _wait(self, block: _Block, not_before_s: float) -> None:
         trial = self._trials[block.trial]
@@ -347,24 +392,23 @@ class Scheduler:
         block.state = BlockState.WAITING
         heapq.heappush(self._delayed, (not_before_s, block.place, block))
 
-    def _fail(
-        self,
-        block: _Block,
-        reason: str,
-        worker: str = "",
-        details: str = "",
-        problems: tuple[Problem, ...] = (),
-    ) -> None:
+    def _fail(self, block: _Block, event: Lost | Failed) -> None:
         trial = self._trials[block.trial]
         if trial.failure is None:
+            raised = event if isinstance(event, Failed) else None
             trial.failure = Failure(
                 block.trial,
                 block.endurance.fruitless,
                 self._retry.attempts,
-                reason,
-                worker,
-                details,
-                problems,
+                event.reason,
+                event.worker,
+                raised.details if raised else "",
+                raised.problems if raised else (),
+                block.plan.streams,
+                raised.position if raised else None,
+                block.plan.units,
+                event.log,
+                "what was raised would be raised again" if raised else "that was the last attempt",
             )
         self._cancel_waiting(trial)
         self._close(block, BlockState.FAILED)

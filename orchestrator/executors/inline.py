@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Mapping
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class InlineExecutor:
@@ -88,6 +89,11 @@ class InlineExecutor:
     def n_actors(self) -> int:
         """One."""
         return 1
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere."""
+        return NullTelemetry()
 
     @property
     def model_loads(self) -> int:

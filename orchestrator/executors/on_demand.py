@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.executors.protocol import Event, Executor, PrepareProgress, Sign, WorkItem
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class OnDemandExecutor:
@@ -68,6 +69,11 @@ class OnDemandExecutor:
     def n_actors(self) -> int:
         """None before the start."""
         return self._inner.n_actors if self._inner else 0
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere before the start."""
+        return self._inner.telemetry if self._inner else NullTelemetry()
 
     @property
     def model_loads(self) -> int:
