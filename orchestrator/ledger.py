@@ -10,6 +10,8 @@ Layout, on any fsspec URI::
     work/<id>/segment-<position>.parquet   records of a block under way, piece by piece
               points-<position>.json       points of running curves, with their timestamps
               state-<position>.bin         written last: from here the block can go on
+              claim.json                   whose the block is while it is worked on
+    sessions/<name>.json                   drivers at work
     studies/<study>.json                   what the driver remembers of a study
 
 Everything is written under a temporary name and renamed, and what is read back is checked
@@ -18,7 +20,7 @@ against the checksum in the file that was written last.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -231,6 +233,10 @@ class Ledger:
             return Resume(position, state), records
         return None
 
+    def position(self, block_id: str) -> int:
+        """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
+        return max(self._state_positions(block_id), default=0)
+
     def points(self, block_id: str) -> list[TimedPoint]:
         """Return all points of a block so far, in order."""
         contents = self._read_json(f"{_block(block_id)}/points.json")
@@ -287,6 +293,28 @@ class Ledger:
     def study_names(self) -> list[str]:
         """Return the names of all remembered studies."""
         return [name.removesuffix(".json") for name in self._names("studies", "", ".json")]
+
+    # -- notes that drivers leave each other ----------------------------------------------
+
+    def note(self, folder: str, name: str, content: Mapping[str, object]) -> None:
+        """Leave a small note that is no part of a result, in place of one of the same name."""
+        self._publish_json(f"{folder}/{name}.json", content, is_result=False)
+
+    def read_note(self, folder: str, name: str) -> Any:
+        """Return a note, or None."""
+        return self._read_json(f"{folder}/{name}.json")
+
+    def notes(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Return names and contents of all notes in a folder."""
+        for file in self._names(folder, "", ".json"):
+            name = file.removesuffix(".json")
+            content = self.read_note(folder, name)
+            if content is not None:
+                yield name, content
+
+    def forget_note(self, folder: str, name: str) -> None:
+        """Take a note away, if it is there."""
+        self._store.remove(f"{folder}/{name}.json")
 
     # -- files ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from orchestrator.executors.protocol import Event, Lost, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.objective import Params
 
@@ -21,6 +21,7 @@ class InlineExecutor:
         self._replica: Replica | None = None
         self._waiting: list[WorkItem] = []
         self._loads_of_the_gone = 0
+        self._held = ""
 
     def start(self) -> None:
         """Start the replica."""
@@ -35,9 +36,18 @@ class InlineExecutor:
         """One, or none while an item waits."""
         return 1 - len(self._waiting)
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """What the last item needed."""
+        return (self._held,) * self.free
+
     def launch(self, item: WorkItem) -> None:
         """Keep the item for the next ``poll``."""
         self._waiting.append(item)
+
+    def abandon(self, block_id: str) -> None:
+        """Forget an item that waits; one that runs is in the caller's own thread."""
+        self._waiting = [item for item in self._waiting if item.block_id != block_id]
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Run what was launched, to its end; only an idle poll waits for its timeout."""
@@ -47,7 +57,7 @@ class InlineExecutor:
         self._waiting.clear()
         return events
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing runs outside of ``poll``."""
         return {}
 
@@ -74,7 +84,8 @@ class InlineExecutor:
         if self._replica is None:
             raise RuntimeError("start() comes before any work")
         event = self._replica.run(item)
-        if isinstance(event, Lost):  # its model is not what it loaded
+        self._held = item.affinity
+        if isinstance(event, Lost) and event.fault == "worker":  # its model is not what it loaded
             self._loads_of_the_gone += self._replica.loads
             self._replica = Replica(self._plan)
         return event

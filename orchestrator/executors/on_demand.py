@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from orchestrator.executors.protocol import Event, Executor, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import Event, Executor, PrepareProgress, Sign, WorkItem
 from orchestrator.objective import Params
 
 
@@ -27,15 +27,25 @@ class OnDemandExecutor:
         """At least one before the start."""
         return self._inner.free if self._inner else 1
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Nothing before the start."""
+        return self._inner.holds if self._inner else ("",)
+
     def launch(self, item: WorkItem) -> None:
         """Start, and launch."""
         self._running().launch(item)
+
+    def abandon(self, block_id: str) -> None:
+        """Nothing before the start."""
+        if self._inner:
+            self._inner.abandon(block_id)
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Nothing happens before the start."""
         return self._inner.poll(timeout_s) if self._inner else []
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing before the start."""
         return self._inner.progress() if self._inner else {}
 

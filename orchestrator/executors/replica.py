@@ -8,9 +8,19 @@ import traceback
 from dataclasses import dataclass
 
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
-from orchestrator.executors.protocol import Event, Failed, Finished, Interrupted, Lost, WorkItem
+from orchestrator.executors.faults import Fault, fault_of
+from orchestrator.executors.protocol import (
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    Taken,
+    WorkItem,
+)
 from orchestrator.ledger import Ledger, TimedPoint
 from orchestrator.objective import Objective, Record, Segment, Site
+from orchestrator.sessions import Claims
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,14 @@ class ReplicaPlan:
         site: Where the worker works.
         checkpoint_every_s: The least time between two checkpoints of a block; at 0 there is one
             wherever the block could be taken up again.
+        session: Name of the driver's session, in which blocks are claimed.
     """
 
     objective: Objective
     ledger_uri: str
     site: Site
     checkpoint_every_s: float = 1.0
+    session: str = "alone"
 
 
 class Replica:
@@ -43,9 +55,11 @@ class Replica:
         """Start the worker; models are loaded when the first block needs them."""
         self._plan = plan
         self._ledger = Ledger(plan.ledger_uri)
+        self._claims = Claims(self._ledger, plan.session)
         self._worker = plan.objective.open(plan.site)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._trace = ""  # what was left in the worker, once something was
+        self._saved = 0
         self.done = 0
         self.stop_asked = False
 
@@ -59,24 +73,31 @@ class Replica:
 
         Everything measured is in the ledger before this returns. What the work raises becomes an
         event. A replica whose model is no longer what it loaded reports itself lost, and nothing
-        that it measured for this block is kept.
+        that it measured for this block is kept; one whose ledger or device gives way reports the
+        block lost, and what was checkpointed is kept.
         """
         if self._trace:
             return Lost(item.block_id, item.attempt, self._trace)
         try:
             if self._ledger.is_complete(item.block_id):
                 return Finished(item.block_id, item.attempt)
+            self._saved = 0
+            if not self._claims.claim(item.block_id, item.attempt):
+                return Taken(item.block_id, item.attempt)
             return self._run(item)
         except ReplicaDirtyError as error:
-            return self._lost(item, error)
+            return self._dirty(item, error)
         except InputError as error:
             event = self._failure(item, error, error.problems)
         except Exception as error:  # whatever the work raises is reported, never swallowed
+            fault = fault_of(error)
+            if fault is not None:
+                return self._lost(item, error, fault)
             event = self._failure(item, error)
         try:
             self._worker.verify()
         except Exception as error:
-            self._lost(item, error)  # said when the next block comes
+            self._dirty(item, error)  # said when the next block comes
         return event
 
     def _run(self, item: WorkItem) -> Event:
@@ -84,7 +105,7 @@ class Replica:
         checkpoint = self._ledger.resume(item.block_id)
         resume, records = checkpoint if checkpoint else (None, [])
         self.done = resume.position if resume else 0
-        done_before = saved = self.done
+        done_before = self._saved = self.done
         unsaved: list[Segment] = []
         attachment = None
         saved_s = went_in_s = time.monotonic()
@@ -96,11 +117,13 @@ class Replica:
             self.done, attachment = segment.position, segment.attachment
             stops = self.stop_asked and segment.position < segment.total  # else it is done
             is_due = time.monotonic() - saved_s >= self._plan.checkpoint_every_s
-            if (is_due or stops) and segment.position > saved:
+            if (is_due or stops) and segment.position > self._saved:
+                if not self._claims.holds(item.block_id, item.attempt):
+                    return Taken(item.block_id, item.attempt)
                 merged = _merged(unsaved)
                 now_ms = int(time.time() * 1000)
-                self._ledger.checkpoint(item.block_id, merged, now_ms, after=saved)
-                unsaved, saved, saved_s = [], merged.position, time.monotonic()
+                self._ledger.checkpoint(item.block_id, merged, now_ms, after=self._saved)
+                unsaved, self._saved, saved_s = [], merged.position, time.monotonic()
             if stops:
                 self._worker.verify()
                 return Interrupted(item.block_id, item.attempt)
@@ -118,6 +141,8 @@ class Replica:
             "units": self.done - done_before,
             "working_s": working_s,
         }
+        if not self._claims.holds(item.block_id, item.attempt):
+            return Taken(item.block_id, item.attempt)
         now_ms = int(time.time() * 1000)
         points = [TimedPoint(point, now_ms) for segment in unsaved for point in segment.points]
         self._ledger.complete(
@@ -130,10 +155,17 @@ class Replica:
         )
         return Finished(item.block_id, item.attempt)
 
-    def _lost(self, item: WorkItem, error: Exception) -> Lost:
+    def _dirty(self, item: WorkItem, error: Exception) -> Lost:
+        """Keep nothing of a block, and run no other: the model is not what it was."""
         self._trace = str(error)
         self._ledger.discard_work(item.block_id)
         return Lost(item.block_id, item.attempt, self._trace)
+
+    def _lost(self, item: WorkItem, error: Exception, fault: Fault) -> Lost:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if fault == "worker":
+            self._trace = reason  # what is left of the device is not to be trusted
+        return Lost(item.block_id, item.attempt, reason, self._saved, fault)
 
     def _failure(
         self, item: WorkItem, error: Exception, problems: tuple[Problem, ...] = ()
