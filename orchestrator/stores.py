@@ -8,6 +8,8 @@ from typing import Any
 
 import fsspec
 
+from orchestrator.redaction import conceal
+
 _WITHOUT_FOLDERS = {"abfs", "az", "gcs", "gs", "oci", "oss", "r2", "s3", "s3a"}
 
 
@@ -23,7 +25,7 @@ class Store:
         Args:
             uri: A folder, or any URI that fsspec knows.
         """
-        self._files, root = fsspec.core.url_to_fs(uri)
+        self._files, root = fsspec.core.url_to_fs(conceal(uri))
         self._root = root.rstrip("/")
         protocols = _protocols(self._files)
         self._is_local = "file" in protocols
@@ -67,6 +69,16 @@ class Store:
             return []
         names = sorted(path.rsplit("/", 1)[-1] for path in paths)
         return [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+
+    def check(self) -> None:
+        """See that files can be written and taken away.
+
+        Raises:
+            Exception: Whatever the store's client raises; a bucket has to be there, a folder not.
+        """
+        name = f"check-{uuid.uuid4().hex}"
+        self.write(name, b"", outlasts_power=False)
+        self.remove(name)
 
     def remove(self, name: str) -> None:
         """Take a file away, if it is there."""
