@@ -185,7 +185,7 @@ class Ledger:
 
     def checkpoint(
         self, block_id: str, segment: Segment, timestamp_ms: int, *, after: int = 0
-    ) -> None:
+    ) -> int:
         """Keep a segment, so that the block can go on behind it.
 
         The first to measure a point decides its timestamp: a segment that is made again after
@@ -197,6 +197,9 @@ class Ledger:
             timestamp_ms: When its points were measured.
             after: Position of the checkpoint before; 0 if there is none. Others may lie between,
                 damaged or left by another worker; they are no part of this one's records.
+
+        Returns:
+            Bytes of records and state that were written.
 
         Raises:
             ValueError: If the checkpoint before is damaged.
@@ -216,6 +219,7 @@ class Ledger:
         }
         head = json.dumps(header, sort_keys=True).encode()
         self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + state)
+        return len(records) + len(head) + 1 + len(state)
 
     def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
         """Return the last checkpoint of a block that is whole, and the records up to it."""

@@ -83,17 +83,6 @@ class RedactedRecord(logging.LogRecord):
         return redact(super().getMessage())
 
 
-class RedactingFilter(logging.Filter):
-    """For handlers of processes whose records are not all made here: redacts what passes."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, without its credentials."""
-        record.msg, record.args = redact(record.getMessage()), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
-        return True
-
-
 @contextmanager
 def redacted_logs() -> Iterator[None]:
     """Redact all that this process logs: libraries bring handlers of their own."""

@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from orchestrator.endurance import Endurance, RetryPolicy, Vigil
 from orchestrator.errors import Problem
@@ -48,6 +49,7 @@ class TrialState(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
+    PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,22 @@ class TrialWork:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed; rendered in six lines. It may be shown: it holds no credentials."""
+    """Why a trial failed; rendered in six lines. It may be shown: it holds no credentials.
+
+    Attributes:
+        trial: Its number.
+        attempt: The try at the block that failed it.
+        attempts: The most tries that a block has.
+        reason: The cause, in one line.
+        worker: Where it ran, or "".
+        details: The traceback, or "".
+        problems: What is wrong with the user's input, if that is at fault.
+        streams: The block's streams.
+        position: Units of the block that were done before; None if that is not known.
+        units: How many the block has.
+        log: File in which the worker said more, or "".
+        why_final: Why the block is not tried again, in a few words.
+    """
 
     trial: int
     attempt: int
@@ -86,6 +103,11 @@ class Failure:
     worker: str
     details: str
     problems: tuple[Problem, ...] = ()
+    streams: tuple[int, ...] = ()
+    position: int | None = None
+    units: int = 0
+    log: str = ""
+    why_final: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", redact(self.reason))
@@ -132,6 +154,19 @@ class _Trial:
     n_open: int  # blocks that wait or run
     state: TrialState = TrialState.WAITING
     failure: Failure | None = None
+    pruned: bool = False
+
+
+class Observer(Protocol):
+    """Is told what the scheduler does, in order."""
+
+    def launched(self, item: WorkItem) -> None:
+        """An item was given to the executor."""
+        ...
+
+    def reported(self, event: Event) -> None:
+        """A launched item has ended, one way or another."""
+        ...
 
 
 class Scheduler:
@@ -141,15 +176,24 @@ class Scheduler:
     the first block whose needs no other replica keeps warm, or else the first of all.
     """
 
-    def __init__(self, executor: Executor, retry: RetryPolicy, *, last_first: bool = False) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        retry: RetryPolicy,
+        observer: Observer | None = None,
+        *,
+        last_first: bool = False,
+    ) -> None:
         """Take the executor that does the work.
 
         Args:
             executor: Runs blocks.
             retry: When to give up.
+            observer: Told what becomes of blocks.
             last_first: Begin with the last block of the last trial, to meet another driver.
         """
         self._executor = executor
+        self._observer = observer
         self._retry = retry
         self._direction = -1 if last_first else 1
         self._trials: dict[int, _Trial] = {}
@@ -212,6 +256,34 @@ class Scheduler:
             ),
         )
 
+    def prune(self, number: int) -> None:
+        """Stop a trial early; one that has ended already stays as it is.
+
+        Nothing of it is launched any more, and what runs stops at its next checkpoint. It ends
+        once nothing of it runs: as pruned, or as failed if a block fails until then.
+        """
+        trial = self._trials[number]
+        if trial.n_open == 0:
+            return
+        trial.pruned = True
+        running = [b.plan.block_id for b in trial.blocks if b.state is BlockState.RUNNING]
+        self._cancel_waiting(trial)
+        self._executor.cancel(running)
+
+    def revive(self, number: int) -> None:
+        """Let a trial that ended as pruned go on after all; blocks keep count of their tries."""
+        trial = self._trials[number]
+        trial.pruned = False
+        cancelled = [b for b in trial.blocks if b.state is BlockState.CANCELLED]
+        if not cancelled:
+            trial.state = TrialState.COMPLETE
+            self._ended.append(number)
+        trial.n_open += len(cancelled)
+        self._n_open += len(cancelled)
+        for block in cancelled:
+            trial.state, block.state = TrialState.WAITING, BlockState.WAITING
+            self._push(block)
+
     def stop(self) -> None:
         """Launch nothing more; what runs goes on until it ends or is interrupted."""
         self._stopping = True
@@ -249,16 +321,17 @@ class Scheduler:
                 self._started.append(block.trial)
             trial.state = TrialState.RUNNING
             self._running[block.plan.block_id] = block
-            self._executor.launch(
-                WorkItem(
-                    block.plan.block_id,
-                    block.trial,
-                    trial.work.params,
-                    block.plan.streams,
-                    attempt,
-                    block.affinity,
-                )
+            item = WorkItem(
+                block.plan.block_id,
+                block.trial,
+                trial.work.params,
+                block.plan.streams,
+                attempt,
+                block.affinity,
             )
+            self._executor.launch(item)
+            if self._observer is not None:
+                self._observer.launched(item)
 
     def _push(self, block: _Block) -> None:
         self._ready.push(block.affinity, block.place, block)
@@ -292,6 +365,8 @@ class Scheduler:
         if block is None or block.endurance.attempt != event.attempt:
             return  # an attempt that was given up
         del self._running[event.block_id]
+        if self._observer is not None:
+            self._observer.reported(event)
         match event:
             case Finished():
                 self.blocks_executed += 1
@@ -307,43 +382,46 @@ class Scheduler:
             case Lost():
                 again_s = block.endurance.lose(event, now_s, self._retry)
                 if again_s is None:
-                    self._fail(block, event.reason)
+                    self._fail(block, event)
                 else:
                     self.retries += 1
                     self._wait(block, again_s)
             case Failed():
-                self._fail(block, event.reason, event.worker, event.details, event.problems)
+                self._fail(block, event)
 
     def _wait(self, block: _Block, not_before_s: float) -> None:
-        if self._trials[block.trial].failure is not None:
+        trial = self._trials[block.trial]
+        if trial.failure is not None or trial.pruned:
             self._close(block, BlockState.CANCELLED)
             return
         block.state = BlockState.WAITING
         heapq.heappush(self._delayed, (not_before_s, block.place, block))
 
-    def _fail(
-        self,
-        block: _Block,
-        reason: str,
-        worker: str = "",
-        details: str = "",
-        problems: tuple[Problem, ...] = (),
-    ) -> None:
+    def _fail(self, block: _Block, event: Lost | Failed) -> None:
         trial = self._trials[block.trial]
         if trial.failure is None:
+            raised = event if isinstance(event, Failed) else None
             trial.failure = Failure(
                 block.trial,
                 block.endurance.fruitless,
                 self._retry.attempts,
-                reason,
-                worker,
-                details,
-                problems,
+                event.reason,
+                event.worker,
+                raised.details if raised else "",
+                raised.problems if raised else (),
+                block.plan.streams,
+                raised.position if raised else None,
+                block.plan.units,
+                event.log,
+                "what was raised would be raised again" if raised else "that was the last attempt",
             )
-        for other in trial.blocks:
-            if other.state is BlockState.WAITING:
-                self._close(other, BlockState.CANCELLED)
+        self._cancel_waiting(trial)
         self._close(block, BlockState.FAILED)
+
+    def _cancel_waiting(self, trial: _Trial) -> None:
+        for block in trial.blocks:
+            if block.state is BlockState.WAITING:
+                self._close(block, BlockState.CANCELLED)
 
     def _close(self, block: _Block, state: BlockState) -> None:
         """End a block, and its trial with its last one."""
@@ -352,5 +430,8 @@ class Scheduler:
         trial.n_open -= 1
         self._n_open -= 1
         if trial.n_open == 0:
-            trial.state = TrialState.COMPLETE if trial.failure is None else TrialState.FAILED
+            if trial.failure is not None:
+                trial.state = TrialState.FAILED
+            else:
+                trial.state = TrialState.PRUNED if trial.pruned else TrialState.COMPLETE
             self._ended.append(block.trial)

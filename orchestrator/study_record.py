@@ -164,12 +164,18 @@ class StudyRecord:
             if name in self.objective.metrics
         }
 
-    def save(self, state: str, last_run: Mapping[str, Any] | None) -> None:
+    def save(
+        self,
+        state: str,
+        last_run: Mapping[str, Any] | None,
+        progress: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write the study to the ledger.
 
         Args:
             state: ``running``, ``done``, ``failed`` or ``interrupted``.
             last_run: Figures of the last run that ended; None keeps those that are there.
+            progress: What this run is at, for those who watch; None once it has ended.
         """
         name = self.spec.study
         if last_run is not None:
@@ -185,6 +191,7 @@ class StudyRecord:
                 "state": state,
                 "provenance": dict(self.tags),
                 "last_run": self._last_run,
+                "progress": progress,
             },
             trials=[self._text(self.entries[number]) for number in sorted(self.entries)],
         )

@@ -62,6 +62,7 @@ class Surroundings:
         clock: Seconds that do not go back.
         sleep: Waits for so many of them.
         poll_s: How long one pass may wait for something to happen.
+        backlog: How many writes wait for the mirror.
     """
 
     make_executor: Callable[[int, str], Executor]
@@ -73,3 +74,4 @@ class Surroundings:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.2
+    backlog: Callable[[], int] = lambda: 0

@@ -5,6 +5,7 @@ be had again from the book and the ledger, so that killing it at any point loses
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
 from orchestrator.objective import Objective
+from orchestrator.observer import SweepObserver
 from orchestrator.outages import Patience, is_outage
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
@@ -132,7 +134,9 @@ class _Sweep:
         )
         retry = record.spec.retry
         self.patience = Patience(around.clock, self._pause, retry.patience_s)
-        self._scheduler = Scheduler(self.executor, RetryPolicy(**retry.model_dump()))
+        self._observer = SweepObserver(record.spec.study, lambda: self.executor.telemetry)
+        policy = RetryPolicy(**retry.model_dump())
+        self._scheduler = Scheduler(self.executor, policy, self._observer)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._blocks_ahead = 1
         self._failures: list[Failure] = []
@@ -218,6 +222,7 @@ class _Sweep:
             scheduler.units_executed / elapsed if elapsed > 0 else None,
         )
         self.patience(_LEDGER, lambda: self._record.save(state, asdict(last_run)))
+        self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
         ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
@@ -327,7 +332,7 @@ class _Sweep:
             return
         self._saved_s = self._around.clock()
         try:
-            self._record.save("running", None)
+            self._save()
             self._roster.beat()
         except Exception as error:
             if not is_outage(error):
@@ -340,3 +345,23 @@ class _Sweep:
             self._roster.beat()
         self._around.sleep(wait_s)
         return not self._around.stop.asked
+
+    def _save(self) -> None:
+        """Let others see how things stand."""
+        now_s = self._around.clock()
+        done = {block: sign.done for block, sign in self.executor.progress().items()}
+        began_s = now_s if self._began_s is None else self._began_s
+        progress = {
+            "saved_s": time.time(),
+            "elapsed_s": now_s - began_s,
+            "units_done": self._scheduler.units_executed + sum(done.values()),
+            "units_missing": self._record.units_missing,
+            **self._observer.progress(done),
+        }
+        self._record.save("running", None, progress)
+        self._measure()
+
+    def _measure(self) -> None:
+        states = self._scheduler.block_states().values()
+        backlog = len(self._chores) + self._around.backlog()
+        self._observer.measure(states, self.executor.n_actors, backlog)

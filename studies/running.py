@@ -82,6 +82,7 @@ def surroundings(
         stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
+        backlog=lambda: tracker.backlog if isinstance(tracker, PatientTracker) else 0,
     )
 
 
@@ -102,7 +103,8 @@ def _executor_maker(
         device = "cuda" if gpus > 0 else "cpu"
         site = Site(home.cache.resolve(), device, resources.threads, resources.cache_gib)
         ledger, every_s = home.ledger, resources.checkpoint_every_s
-        plan = ReplicaPlan(objective, ledger, site, every_s, session)
+        logs = home.logs.resolve()
+        plan = ReplicaPlan(objective, ledger, site, every_s, session, spec.study, logs)
         if name == "inline":
             return InlineExecutor(plan)
         # Ray takes seconds to import, and is not needed to say that nothing has to run.

@@ -1,11 +1,12 @@
 """What runs blocks: the one interface of all executors, and the events they report."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orchestrator.errors import Problem
 from orchestrator.objective import Params
+from orchestrator.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Failed:
         details: The traceback.
         worker: Where it ran.
         problems: What is wrong with the user's input, if that is at fault.
+        position: Units of the block that were done before; None if that is not known.
+        log: File in which the worker said more.
     """
 
     block_id: str
@@ -69,6 +72,8 @@ class Failed:
     details: str
     worker: str
     problems: tuple[Problem, ...] = ()
+    position: int | None = None
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,13 @@ class Lost:
     Attributes:
         block_id: The block.
         attempt: The try.
-        reason: One line.
+        reason: One line; it begins with the name of an error and a colon, where there is one.
         position: Units of the block that are kept; a block that gets further each time is no
             danger to what runs it.
         fault: ``worker``: a process or its device. ``storage``: the ledger cannot be reached or
             written, which no replica can help and no block is to blame for.
+        worker: Where it ran, if that is known.
+        log: File in which the worker said more, if that is known.
     """
 
     block_id: str
@@ -90,6 +97,8 @@ class Lost:
     reason: str
     position: int = 0
     fault: Literal["worker", "storage"] = "worker"
+    worker: str = field(default="", compare=False)
+    log: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The block stopped at a checkpoint because it was asked to."""
+    """The block stopped at a checkpoint, or before its first unit, because it was asked to."""
 
     block_id: str
     attempt: int
@@ -155,6 +164,13 @@ class Executor(Protocol):
         """What was last heard of running blocks, by block id."""
         ...
 
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Let some running items stop at their next checkpoint; others go on.
+
+        Each is still reported once: as ``Interrupted``, or as what it came to before that.
+        """
+        ...
+
     def ask_to_stop(self) -> None:
         """Let running items stop at their next checkpoint; each reports ``Interrupted``.
 
@@ -169,6 +185,11 @@ class Executor(Protocol):
     @property
     def n_actors(self) -> int:
         """How many replicas there are when all are up."""
+        ...
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Where measurements go."""
         ...
 
     @property

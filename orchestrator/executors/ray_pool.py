@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,8 +14,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
+from orchestrator.executors.ray_loopback import on_loopback
+from orchestrator.executors.ray_telemetry import RayTelemetry
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
+from orchestrator.logs import open_log, worker_log, worker_name
 from orchestrator.objective import Params
 
 _PROGRESS_EVERY_S = 1.0
@@ -39,7 +42,12 @@ class _Actor:
 
     def __init__(self, plan: ReplicaPlan) -> None:
         self._plan = plan
-        self._replica = Replica(plan)
+        self._log = ""
+        if plan.logs is not None:
+            path = worker_log(plan.logs, plan.study)
+            open_log(path, study=plan.study, worker=worker_name())
+            self._log = str(path)
+        self._replica = Replica(plan, RayTelemetry(), self._log)
         self._preparing: tuple[str, int, int] = ("", 0, 0)
 
     def run(self, item: WorkItem) -> tuple[Event, int]:
@@ -56,12 +64,16 @@ class _Actor:
         return self._preparing
 
     @_control
-    def is_up(self) -> bool:
-        return True
+    def place(self) -> tuple[str, str]:
+        return worker_name(), self._log
 
     @_control
     def done(self) -> int:
         return self._replica.done
+
+    @_control
+    def cancel(self, block_id: str) -> None:
+        self._replica.cancel(block_id)
 
     @_control
     def stop(self) -> None:
@@ -74,6 +86,7 @@ class _Member:
 
     handle: Any
     coming: Any  # answered once the actor is up; None from then on
+    place: tuple[str, str] = ("", "")  # worker and log file, once it is up
     item: WorkItem | None = None
     reference: Any = None
     progress: Any = None
@@ -124,6 +137,7 @@ class RayExecutor:
         self._progress_at = self._grown_at = 0.0
         self._started_ray = False
         self._stop_wanted = False
+        self._telemetry = RayTelemetry()
 
     def start(self) -> None:
         """Start Ray, unless it runs already, and the actors."""
@@ -134,12 +148,13 @@ class RayExecutor:
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
                 resources = {"num_cpus": cores, "include_dashboard": False}
-            ray.init(
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **resources,
-            )
+            with on_loopback() if private else contextlib.nullcontext():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                    **resources,
+                )
             self._started_ray = True
         self._members = [self._new_member() for _ in range(settings.n_actors)]
 
@@ -231,6 +246,13 @@ class RayExecutor:
                     member.progress = member.handle.done.remote()
         return {m.item.block_id: Sign(m.done, m.heard) for m in busy if m.item}
 
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Tell the actors that run the blocks, through their control threads."""
+        cancelled = set(block_ids)
+        for member in self._members:
+            if member.item is not None and member.item.block_id in cancelled:
+                member.handle.cancel.remote(member.item.block_id)
+
     def ask_to_stop(self) -> None:
         """Note the wish; ``poll`` tells every actor through its control thread."""
         self._stop_wanted = True
@@ -252,6 +274,11 @@ class RayExecutor:
         return len(self._members) or self._settings.n_actors
 
     @property
+    def telemetry(self) -> RayTelemetry:
+        """Ray's agent on this node."""
+        return self._telemetry
+
+    @property
     def model_loads(self) -> int:
         """Sum over all actors there were."""
         return self._loads_of_the_gone + sum(member.loads for member in self._members)
@@ -266,7 +293,9 @@ class RayExecutor:
             raise  # the replica reports what the work raises; this is a fault of ours
         except RayError as error:
             reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            event = Lost(item.block_id, item.attempt, reason, self._position(item))
+            position = self._position(item)
+            worker, log = member.place
+            event = Lost(item.block_id, item.attempt, reason, position, worker=worker, log=log)
         if isinstance(event, Lost) and event.fault == "worker":
             self._replace(member)
         return event  # type: ignore[no-any-return]
@@ -280,8 +309,7 @@ class RayExecutor:
     def _welcome(self, member: _Member) -> None:
         """Count an actor that is up; one that could not start is tried again later."""
         try:
-            ray.get(member.coming)
-            member.coming = None
+            member.place, member.coming = ray.get(member.coming), None
         except RayError as error:
             _LOG.warning("a replica could not start: %s", str(error).strip().splitlines()[0])
             self._failed_starts += 1
@@ -313,7 +341,7 @@ class RayExecutor:
             max_task_retries=0,
         )
         handle = actor.remote(self._plan)
-        return _Member(handle, handle.is_up.remote())
+        return _Member(handle, handle.place.remote())
 
 
 def actors_that_fit(gpus: float, cpus: float) -> int:

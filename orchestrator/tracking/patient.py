@@ -33,6 +33,11 @@ class PatientTracker:
         self._not_before = 0.0
         self.trouble: str | None = None
 
+    @property
+    def backlog(self) -> int:
+        """How many calls wait to be made."""
+        return len(self._queue)
+
     def open(self, study: StudyHeader) -> None:
         """See :class:`Tracker`; never raises."""
         self._do(lambda: self._tracker.open(study))

@@ -64,6 +64,10 @@ class DisorderedExecutor:
     def model_loads(self):
         return self._inner.model_loads
 
+    @property
+    def telemetry(self):
+        return self._inner.telemetry
+
 
 class Watching:
     """Remembers what it was told."""

@@ -26,7 +26,7 @@ class Recorder:
 
     def __init__(self, slots):
         self.slots = slots
-        self.launches, self.abandoned = [], []
+        self.launches, self.abandoned, self.cancelled = [], [], []
         self.warm = [""] * slots  # what each slot holds
         self.signs = {}
         self._slot_of = {}
@@ -69,6 +69,9 @@ class Recorder:
             if item is not None and item.attempt == event.attempt:
                 self._forget(event.block_id)
         return events
+
+    def cancel(self, block_ids):
+        self.cancelled += block_ids
 
     @property
     def launched(self):
@@ -639,3 +642,129 @@ def test_a_block_costs_the_same_however_many_there_are():
     few, many = lines_for(200), lines_for(2000)
     assert many < 10.5 * few  # ten times as many
     assert many < 150 * 2000  # lines a block, those of this file among them
+
+
+# -- trials that are stopped early --------------------------------------------------------
+
+
+def pruned(number):
+    return TrialOutcome(number, TrialState.PRUNED)
+
+
+def test_a_pruned_trial_launches_nothing_more_and_ends_when_what_runs_has_stopped():
+    executor, scheduler = lab(trial(0, "a", "b", "c"), trial(1, "d"), slots=2)
+    scheduler.step(0)
+    scheduler.prune(0)
+    assert executor.cancelled == ["a", "b"]
+    executor.interrupt("a")
+    assert scheduler.step(1).ended == ()
+    assert executor.launched == ["a", "b", "d"]
+    executor.interrupt("b")
+    assert scheduler.step(2).ended == (pruned(0),)
+    assert scheduler.block_states() == {
+        "a": BlockState.CANCELLED,
+        "b": BlockState.CANCELLED,
+        "c": BlockState.CANCELLED,
+        "d": BlockState.RUNNING,
+    }
+
+
+def test_a_pruned_trial_of_which_nothing_runs_ends_at_once():
+    executor, scheduler = lab(trial(0, "a"), trial(1, "b"), slots=1)
+    scheduler.prune(1)
+    assert scheduler.step(0).ended == (pruned(1),)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (complete(0),)
+    assert executor.launched == ["a"]
+    assert scheduler.is_idle
+
+
+def test_a_block_that_ends_all_the_same_leaves_its_trial_pruned():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    assert scheduler.block_states() == {"a": BlockState.COMPLETE}
+
+
+def test_a_lost_block_of_a_pruned_trial_is_not_tried_again():
+    executor, scheduler = lab(trial(0, "a"), backoff_s=0.0)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.lose("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.step(2)
+    assert executor.launched == ["a"]
+    assert scheduler.is_idle
+
+
+def test_a_block_that_fails_before_it_has_stopped_fails_its_pruned_trial():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.fail("a")
+    [outcome] = scheduler.step(1).ended
+    assert (outcome.state, outcome.failure.reason) == (TrialState.FAILED, "RuntimeError: no")
+
+
+def test_pruning_a_trial_that_has_ended_changes_nothing():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (complete(0),)
+    scheduler.prune(0)
+    assert scheduler.step(2) == NOTHING
+    assert executor.cancelled == []
+
+
+def test_a_revived_trial_goes_on_with_its_count_of_tries():
+    executor, scheduler = lab(trial(0, "a", "b"), slots=1, attempts=2, backoff_s=0.0)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.lose("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.revive(0)
+    assert not scheduler.is_idle
+    scheduler.step(2)
+    assert (executor.launched, executor.attempts) == (["a", "a"], [1, 2])
+    executor.finish("a")
+    scheduler.step(3)
+    executor.finish("b")
+    assert scheduler.step(4).ended == (complete(0),)
+
+
+def test_a_block_that_is_lost_every_time_fails_its_trial_however_often_that_is_revived():
+    executor, scheduler = lab(trial(0, "a"), attempts=2, backoff_s=0.0)
+    for ended in (pruned(0), None):
+        scheduler.step(0)
+        scheduler.prune(0)
+        executor.lose("a")
+        [outcome] = scheduler.step(1).ended
+        if ended:
+            assert outcome == ended
+            scheduler.revive(0)
+    assert (outcome.state, outcome.failure.attempt) == (TrialState.FAILED, 2)
+
+
+def test_reviving_a_trial_whose_blocks_are_all_complete_completes_it():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.revive(0)
+    assert scheduler.step(2).ended == (complete(0),)
+    assert scheduler.is_idle
+
+
+def test_another_trial_that_asks_the_same_takes_up_what_a_pruned_one_left():
+    executor, scheduler = lab(trial(0, "a"), trial(1, "a"), slots=2)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.interrupt("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.step(2)
+    assert executor.launched == ["a", "a"]
+    executor.finish("a")
+    assert scheduler.step(3).ended == (complete(1),)
