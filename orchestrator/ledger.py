@@ -20,18 +20,13 @@ against the checksum in the file that was written last.
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import fsspec
 
 from orchestrator.objective import Point, Record, Resume, Segment, Summary
 from orchestrator.record_tables import from_parquet, to_parquet
+from orchestrator.stores import Store
 
 _STATE_MAGIC = "mpn-state-1"
 
@@ -73,9 +68,7 @@ class Ledger:
             uri: A folder, or any URI that fsspec knows.
         """
         self.uri = uri
-        self._files, root = fsspec.core.url_to_fs(uri)
-        self._root = root.rstrip("/")
-        self._is_local = "file" in _protocols(self._files)
+        self._store = Store(uri)
 
     # -- blocks ---------------------------------------------------------------------------
 
@@ -276,9 +269,7 @@ class Ledger:
 
     def discard_work(self, block_id: str) -> None:
         """Forget all checkpoints of a block."""
-        path = f"{self._root}/work/{block_id}"
-        if self._files.exists(path):
-            self._files.rm(path, recursive=True)
+        self._store.remove_folder(f"work/{block_id}")
 
     # -- what the driver remembers --------------------------------------------------------
 
@@ -327,42 +318,19 @@ class Ledger:
 
     def forget_note(self, folder: str, name: str) -> None:
         """Take a note away, if it is there."""
-        with suppress(FileNotFoundError):
-            self._files.rm_file(f"{self._root}/{folder}/{name}.json")
+        self._store.remove(f"{folder}/{name}.json")
 
     # -- files ----------------------------------------------------------------------------
 
     def _publish(self, name: str, data: bytes, *, is_result: bool = True) -> None:
-        """Write a file so that it is there whole, or not at all.
-
-        What is no part of a result need not outlast a machine that loses its power.
-        """
-        path = f"{self._root}/{name}"
-        self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        if not self._is_local:
-            self._files.pipe_file(path, data)  # an object store shows whole objects only
-            return
-        temporary = Path(f"{path}.{uuid.uuid4().hex}.part")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                if is_result:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a file; what is no part of a result need not outlast a loss of power."""
+        self._store.write(name, data, outlasts_power=is_result)
 
     def _publish_json(self, name: str, content: object, *, is_result: bool = True) -> None:
         self._publish(name, _json(content).encode() + b"\n", is_result=is_result)
 
     def _read(self, name: str) -> bytes | None:
-        path = f"{self._root}/{name}"
-        try:
-            data: bytes = Path(path).read_bytes() if self._is_local else self._files.cat_file(path)
-            return data
-        except FileNotFoundError:
-            return None
+        return self._store.read(name)
 
     def _read_json(self, name: str) -> Any:
         data = self._read(name)
@@ -372,12 +340,7 @@ class Ledger:
             return None
 
     def _names(self, folder: str, prefix: str, suffix: str) -> list[str]:
-        try:
-            paths = self._files.ls(f"{self._root}/{folder}", detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = sorted(path.rsplit("/", 1)[-1] for path in paths)
-        return [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+        return self._store.names(folder, prefix, suffix)
 
 
 def _block(block_id: str) -> str:
@@ -404,8 +367,3 @@ def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
 
 def _as_number(pair: tuple[str, object]) -> int:
     return int(pair[0])
-
-
-def _protocols(files: Any) -> tuple[str, ...]:
-    protocol = files.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.redaction import redact
+
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039
 
 
@@ -32,7 +34,7 @@ def about(**fields: object) -> Iterator[None]:
 class JsonLines(logging.Formatter):
     """Writes ``time`` (UTC), ``level``, ``logger``, ``message``, and what it is about.
 
-    What was raised stands in ``exception``, with its traceback.
+    What was raised stands in ``exception``, with its traceback. Nothing holds credentials.
     """
 
     def __init__(self, **always: object) -> None:
@@ -47,12 +49,12 @@ class JsonLines(logging.Formatter):
             "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
             **self._always,
             **_ABOUT.get(),
         }
         if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
+            content["exception"] = redact(self.formatException(record.exc_info))
         return json.dumps(content, ensure_ascii=False, default=str)
 
 

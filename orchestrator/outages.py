@@ -8,6 +8,7 @@ import sqlalchemy.exc
 
 from orchestrator.errors import OutageError
 from orchestrator.executors.faults import fault_of
+from orchestrator.redaction import redact
 
 _LOG = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -60,7 +61,7 @@ class Patience:
             except Exception as error:
                 if not is_outage(error):
                     raise
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                reason = redact(f"{type(error).__name__}: {error}").splitlines()[0]
                 _LOG.warning("%s cannot be used, %s; trying again", what, reason)
                 is_over = self._clock() - began_s + wait_s > self._limit_s
                 if is_over or not self._pause(wait_s):

@@ -24,6 +24,7 @@ from orchestrator.executors.protocol import (
 )
 from orchestrator.objective import Params
 from orchestrator.queueing import ReadyQueue
+from orchestrator.redaction import redact
 
 _TWIN_WAIT_S = 0.5
 _TAKEN_WAIT_S = 2.0
@@ -78,7 +79,7 @@ class TrialWork:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed; rendered in six lines.
+    """Why a trial failed; rendered in six lines. It may be shown: it holds no credentials.
 
     Attributes:
         trial: Its number.
@@ -107,6 +108,10 @@ class Failure:
     units: int = 0
     log: str = ""
     why_final: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", redact(self.reason))
+        object.__setattr__(self, "details", redact(self.details))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def run_sweep(
         InputError: If the work found the input at fault; finished blocks are kept.
     """
     home.make()
-    ledger = Ledger(str(home.ledger))
+    ledger = Ledger(home.ledger)
     roster = Roster(ledger, spec.study, "main", around.clock)
     with (
         only_driver(spec.study, home),

@@ -102,7 +102,7 @@ def _executor_maker(
         gpus = resources.gpus if resources.gpus is not None else float(n_gpus() > 0)
         device = "cuda" if gpus > 0 else "cpu"
         site = Site(home.cache.resolve(), device, resources.threads, resources.cache_gib)
-        ledger, every_s = str(home.ledger.resolve()), resources.checkpoint_every_s
+        ledger, every_s = home.ledger, resources.checkpoint_every_s
         logs = home.logs.resolve()
         plan = ReplicaPlan(objective, ledger, site, every_s, session, spec.study, logs)
         if name == "inline":

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from orchestrator.redaction import redact
 from orchestrator.tracking.protocol import StudyHeader, Tracker, TrialEnd, TrialHeader
 
 _LOG = logging.getLogger(__name__)
@@ -84,6 +85,6 @@ class PatientTracker:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's name and the first line of what it says."""
-    name, lines = type(error).__name__, str(error).strip().splitlines()
+    """Return an error's name and the first line of what it says, without credentials."""
+    name, lines = type(error).__name__, redact(str(error)).strip().splitlines()
     return f"{name}: {lines[0][:200]}" if lines else name

@@ -7,7 +7,9 @@ import typer
 from rich.console import Console
 
 from orchestrator.home import Home
+from orchestrator.redaction import redact
 from orchestrator.scheduler import Failure
+from orchestrator.services import check_reachable
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import SweepReport
 from studies.commands.options import EXIT_INTERRUPTED, usage_error
@@ -35,7 +37,7 @@ def check_executor(executor: str) -> None:
 
 def say(text: str) -> None:
     """Print a line for people on standard error."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(redact(text), soft_wrap=True, markup=False)
 
 
 def launch(
@@ -59,8 +61,10 @@ def launch(
         How it ended; done, or with failed trials.
 
     Raises:
+        InputError: If its ledger or Optuna's database cannot be used.
         typer.Exit: If it was interrupted.
     """
+    check_reachable(home.services)
     _log_to_file(home, study.study)
     from studies.objectives.registry import OBJECTIVES
     from studies.progress import ConsoleWatcher

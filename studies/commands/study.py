@@ -12,6 +12,7 @@ from rich.table import Table
 
 from orchestrator.errors import suggestion
 from orchestrator.labels import brief
+from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
     language_table,
     metrics_by_language,
@@ -32,10 +33,12 @@ from studies.commands.options import (
     FormatOption,
     HomeOption,
     SetOption,
+    at_home,
     check_format,
     home_of,
     load_spec,
     memory_of,
+    place_words,
     results_of,
     usage_error,
 )
@@ -49,6 +52,7 @@ StudyArgument = Annotated[str, typer.Argument(help="Name of a study that was run
 
 
 @commands.command()
+@at_home
 def run(
     spec: SpecArgument,
     home: HomeOption = None,
@@ -67,12 +71,13 @@ def run(
     report = launch(study, place, executor=executor, actors=actors, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
-    suffix = "" if home is None else f" --home {home}"
+    suffix = "".join(f" {word}" for word in place_words(home))
     say(f"See it with: mpn table {study.study}{suffix}, mpn report ..., mpn ui{suffix}")
     exit_if_failed(report)
 
 
 @commands.command()
+@at_home
 def resume(
     study: StudyArgument,
     home: HomeOption = None,
@@ -88,6 +93,7 @@ def resume(
 
 
 @commands.command()
+@at_home
 def plan(
     spec: SpecArgument,
     home: HomeOption = None,
@@ -131,6 +137,7 @@ def plan(
 
 
 @commands.command()
+@at_home
 def status(
     study: StudyArgument,
     home: HomeOption = None,
@@ -156,6 +163,7 @@ def status(
 
 
 @commands.command()
+@at_home
 def table(
     study: StudyArgument,
     home: HomeOption = None,
@@ -205,6 +213,7 @@ def table(
 
 
 @commands.command()
+@at_home
 def report(
     study: StudyArgument,
     home: HomeOption = None,
@@ -227,26 +236,34 @@ def report(
 
 
 @commands.command()
+@at_home
 def ui(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Serve the MLflow UI over a home, on 127.0.0.1."""
+    """Serve the MLflow UI over a home, on 127.0.0.1, unless a server does already."""
     place = home_of(home)
-    if not (place.path / "mlflow.db").exists():
+    if place.artifacts is None:
+        say(f"MLflow is served already: {redact(place.mlflow_uri)}")
+        return
+    if place.services.mlflow is None and not (place.path / "mlflow.db").exists():
         raise usage_error("--home", str(place.path), "a home in which a study was run")
     typer.echo(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C ends it)", err=True)
     arguments = [
         sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", place.mlflow_uri,
         "--default-artifact-root", place.artifacts.resolve().as_uri(),
     ]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": place.mlflow_uri,  # not for the table of processes
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     os.execve(sys.executable, arguments, environment)
 
 
 @commands.command()
+@at_home
 def doctor(home: HomeOption = None) -> None:
     """Check what is installed, which devices there are, and whether a study could run."""
     from studies.doctor import checks
@@ -262,5 +279,5 @@ def doctor(home: HomeOption = None) -> None:
 
 
 def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
-    words = ["mpn run", spec, *(["--home", str(home)] if home else [])]
+    words = ["mpn run", spec, *place_words(home)]
     return " ".join([*words, *(f"--set {override}" for override in overrides)])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fsspec
 import optuna
 from toy_objective import ToyObjective, toy_params
 
@@ -11,6 +12,7 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
 from orchestrator.results import StudyResults
+from orchestrator.services import Services
 from orchestrator.spec import StudySpec
 from orchestrator.surroundings import StopRequest, Surroundings
 from orchestrator.sweep import run_sweep
@@ -90,9 +92,9 @@ class Lab:
     asks to stop or the driver dies; both are forgotten afterwards.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, services: Services | None = None) -> None:
         self.folder = folder
-        self.home = Home(folder)
+        self.home = Home(folder, services or Services())
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
@@ -100,7 +102,7 @@ class Lab:
 
     @property
     def ledger(self):
-        return Ledger(str(self.home.ledger))
+        return Ledger(self.home.ledger)
 
     def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
@@ -117,7 +119,7 @@ class Lab:
         def make_executor(n_blocks, session):
             self.asked_for.append(n_blocks)
             site = Site(self.home.cache, "cpu", 1)
-            return make(ReplicaPlan(objective, str(self.home.ledger), site, session=session))
+            return make(ReplicaPlan(objective, self.home.ledger, site, session=session))
 
         around = Surroundings(
             make_executor=make_executor,
@@ -161,13 +163,20 @@ class Lab:
 
     def result_files(self):
         """All that the ledger holds of results, byte for byte."""
-        root = self.home.ledger / "blocks"
-        names = ("records.parquet", "result.json")
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.name in names
-        }
+        return result_files(self.home.ledger)
+
+
+def result_files(ledger):
+    """The same of the ledger at a URI."""
+    files, root = fsspec.core.url_to_fs(ledger)
+    files.invalidate_cache()
+    found = files.find(f"{root}/blocks") if files.exists(f"{root}/blocks") else []
+    names = ("records.parquet", "result.json")
+    return {
+        path.removeprefix(f"{root}/blocks/"): files.cat_file(path)
+        for path in found
+        if path.rsplit("/", 1)[-1] in names
+    }
 
 
 def study(**sections):
