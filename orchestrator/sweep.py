@@ -378,15 +378,12 @@ class _Sweep:
     def _save(self) -> None:
         """Let others see how things stand."""
         now_s = self._around.clock()
-        done = self.executor.progress()
-        began_s = now_s if self._began_s is None else self._began_s
-        progress = {
-            "saved_s": time.time(),
-            "elapsed_s": now_s - began_s,
-            "units_done": self._scheduler.units_executed + sum(done.values()),
-            "units_missing": self._record.units_missing,
-            **self._observer.progress(done),
-        }
+        progress = self._observer.progress(
+            self.executor.progress(),
+            units_executed=self._scheduler.units_executed,
+            units_missing=self._record.units_missing,
+            elapsed_s=0.0 if self._began_s is None else now_s - self._began_s,
+        )
         self._record.save("running", None, progress)
         self._measure()
 

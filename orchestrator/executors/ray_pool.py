@@ -126,7 +126,7 @@ class RayExecutor:
             resources: dict[str, Any] = {"address": settings.address}
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
-                resources = {"num_cpus": cores, "include_dashboard": False}
+                resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             with on_loopback() if private else contextlib.nullcontext():
                 ray.init(
                     log_to_driver=False,
