@@ -79,7 +79,7 @@ def scraped(ray):
 
 
 def test_prometheus_finds_every_metric_with_its_value(swept):
-    lab, ray = swept
+    _, ray = swept
     deadline = time.monotonic() + 120
     expected = {
         "ray_mpn_blocks state=complete study=a": 4,
@@ -119,6 +119,16 @@ def test_no_process_of_a_private_ray_can_be_reached_from_another_machine(swept):
     ]
     assert len(listening) >= 5
     assert {address for _, address in listening} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_the_home_says_where_to_scrape_while_ray_is_up(swept):
+    lab, ray = swept
+    [node] = ray.nodes()
+    [found] = json.loads((lab.home.logs / "a.prometheus.json").read_text())
+    assert found == {
+        "targets": [f"127.0.0.1:{node['MetricsExportPort']}"],
+        "labels": {"mpn_study": "a"},
+    }
 
 
 def test_each_worker_has_a_log_in_the_home(swept):
