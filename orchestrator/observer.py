@@ -80,11 +80,18 @@ class SweepObserver:
         self._record(telemetry.BACKLOG, backlog)
 
     def progress(
-        self, done: Mapping[str, int], *, units_executed: int, units_missing: int, elapsed_s: float
+        self,
+        states: Iterable[str],
+        done: Mapping[str, int],
+        *,
+        units_executed: int,
+        units_missing: int,
+        elapsed_s: float,
     ) -> dict[str, Any]:
         """Return what is remembered of the run while it goes on.
 
         Args:
+            states: Of every block.
             done: Units done of running blocks, by block id.
             units_executed: Units of blocks that this run has ended.
             units_missing: What this run has, or had, to do.
@@ -92,8 +99,9 @@ class SweepObserver:
 
         Returns:
             ``driver`` (``host:pid``), ``saved_s`` (by its clock, since the epoch), ``elapsed_s``,
-            ``units_done``, ``units_missing``, ``in_flight`` (a mapping a block: ``block_id``,
-            ``trial``, ``attempt``, ``done``), ``retries``, ``lost`` (by reason), ``failed_blocks``.
+            ``units_done``, ``units_missing``, ``blocks`` (by state), ``in_flight`` (a mapping a
+            block: ``block_id``, ``trial``, ``attempt``, ``done``, a list of ``streams``),
+            ``retries``, ``lost`` (by reason), ``failed_blocks``.
         """
         return {
             "driver": worker_name(),
@@ -101,11 +109,13 @@ class SweepObserver:
             "elapsed_s": elapsed_s,
             "units_done": units_executed + sum(done.values()),
             "units_missing": units_missing,
+            "blocks": dict(sorted(Counter(map(str, states)).items())),
             "in_flight": [
                 {
                     "block_id": item.block_id,
                     "trial": item.trial,
                     "attempt": item.attempt,
+                    "streams": list(item.streams),
                     "done": done.get(item.block_id, 0),
                 }
                 for item in self.in_flight.values()

@@ -379,6 +379,7 @@ class _Sweep:
         """Let others see how things stand."""
         now_s = self._around.clock()
         progress = self._observer.progress(
+            self._scheduler.block_states().values(),
             self.executor.progress(),
             units_executed=self._scheduler.units_executed,
             units_missing=self._record.units_missing,

@@ -56,10 +56,19 @@ def test_what_runs_is_in_flight_and_what_is_lost_is_counted_by_its_reason(observ
     observer.launched(item("y", 3))
     observer.reported(Failed("z", 1, "RuntimeError: no", "Traceback", "host:1"))
     assert set(observer.in_flight) == {"y"}
-    progress = observer.progress({"y": 4}, units_executed=10, units_missing=30, elapsed_s=2.5)
+    progress = observer.progress(
+        ["running", "waiting", "waiting"],
+        {"y": 4},
+        units_executed=10,
+        units_missing=30,
+        elapsed_s=2.5,
+    )
+    assert progress["blocks"] == {"running": 1, "waiting": 2}
     assert (progress["units_done"], progress["units_missing"]) == (14, 30)
     assert progress["elapsed_s"] == 2.5
-    assert progress["in_flight"] == [{"block_id": "y", "trial": 5, "attempt": 3, "done": 4}]
+    assert progress["in_flight"] == [
+        {"block_id": "y", "trial": 5, "attempt": 3, "streams": [0], "done": 4}
+    ]
     assert (progress["retries"], progress["failed_blocks"]) == (2, 1)
     assert progress["lost"] == {"ActorDiedError": 1, "other": 1}
     assert meter.values["mpn_retries a"] == 2
