@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -15,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.ray_loopback import on_loopback
-from orchestrator.executors.ray_telemetry import RayTelemetry
+from orchestrator.executors.ray_telemetry import RayTelemetry, write_targets
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.logs import open_log, worker_log, worker_name
@@ -136,6 +137,7 @@ class RayExecutor:
         self._loads_of_the_gone = self._failed_starts = 0
         self._progress_at = self._grown_at = 0.0
         self._started_ray = False
+        self._targets: Path | None = None
         self._stop_wanted = False
         self._telemetry = RayTelemetry()
 
@@ -156,6 +158,9 @@ class RayExecutor:
                     **resources,
                 )
             self._started_ray = True
+            if private and self._plan.logs is not None:
+                self._targets = self._plan.logs / f"{self._plan.study}.prometheus.json"
+                write_targets(self._targets, self._plan.study)
         self._members = [self._new_member() for _ in range(settings.n_actors)]
 
     def prepare(self, params: Params, progress: PrepareProgress) -> None:
@@ -264,6 +269,8 @@ class RayExecutor:
             with contextlib.suppress(RayError):
                 ray.kill(member.handle)
         self._members = []
+        if self._targets is not None:
+            self._targets.unlink(missing_ok=True)
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False

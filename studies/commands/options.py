@@ -23,6 +23,7 @@ from orchestrator.services import (
     Services,
 )
 from orchestrator.spec import StudySpec
+from orchestrator.study_memory import checked
 from studies.analysis.tables import FORMATS
 
 EXIT_INTERRUPTED = 130
@@ -140,7 +141,7 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
     """Return what the driver remembers of a study.
 
     Raises:
-        InputError: If the home has no such study.
+        InputError: If the home has no such study, or a file that no driver wrote.
     """
     ledger = Ledger(home.ledger)
     known = ledger.study_names()
@@ -150,7 +151,7 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
         raise InputError(
             f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
         )
-    return memory
+    return checked(memory, f"{ledger.uri}/studies/{study}.json")
 
 
 def results_of(study: str, home: Home) -> StudyResults:

@@ -1,8 +1,10 @@
 """The commands that plan, run and show studies."""
 
+import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import suggestion
+from orchestrator.home import Home
 from orchestrator.labels import brief
 from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
@@ -142,11 +145,22 @@ def status(
     study: StudyArgument,
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow it until it ends; Ctrl-C leaves it running.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")
+    ] = 2.0,
 ) -> None:
     """Show how far a study is."""
     from orchestrator.status import study_status
 
     place = home_of(home)
+    if watch:
+        if as_json:
+            raise usage_error("--watch", "--json", "one of the two")
+        _watch(study, place, every)
+        return
     content = study_status(study, memory_of(study, place), place)
     if as_json:
         typer.echo(json.dumps(content, allow_nan=False, indent=1))
@@ -276,6 +290,17 @@ def doctor(home: HomeOption = None) -> None:
         bad += not check.good
     if bad:
         raise typer.Exit(2)
+
+
+def _watch(study: str, home: Home, every_s: float) -> None:
+    from orchestrator.ledger import Ledger
+    from orchestrator.live_status import StudyWatch
+    from studies.watching import watch
+
+    memory_of(study, home)  # or says that it is not here
+    with contextlib.suppress(KeyboardInterrupt):
+        looking = StudyWatch(Ledger(str(home.ledger)), study, time.monotonic)
+        watch(looking, Console(highlight=False), every_s)
 
 
 def _again(spec: str, home: Path | None, overrides: list[str]) -> str:

@@ -1,5 +1,6 @@
 """A home in a folder, in which tests run studies of the toy objective."""
 
+import time
 from pathlib import Path
 
 import fsspec
@@ -104,7 +105,15 @@ class Lab:
     def ledger(self):
         return Ledger(self.home.ledger)
 
-    def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
+    def run(
+        self,
+        spec,
+        *,
+        make=InlineExecutor,
+        tracker=None,
+        artifacts=lambda results: {},
+        clock=time.monotonic,
+    ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
 
         def on_unit(stream, position):
@@ -128,6 +137,7 @@ class Lab:
             stop=stop,
             tags={},
             artifacts=artifacts,
+            clock=clock,
             poll_s=0.0,
         )
         try:
