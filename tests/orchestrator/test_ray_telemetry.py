@@ -16,7 +16,8 @@ from toy_objective import ToyObjective
 
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.objective import Site
-from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings
+from orchestrator.sweep import run_sweep
 from orchestrator.telemetry import METRICS
 from orchestrator.tracking.protocol import NullTracker
 
