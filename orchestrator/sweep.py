@@ -15,11 +15,11 @@ from typing import Protocol
 from orchestrator.databases import quick_commits
 from orchestrator.errors import InputError
 from orchestrator.executors.on_demand import OnDemandExecutor
-from orchestrator.executors.protocol import Executor
+from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
-from orchestrator.objective import Objective
+from orchestrator.objective import Objective, Params
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
 from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
@@ -117,6 +117,8 @@ class Surroundings:
         artifacts: Draws the study's tables and pages, file name to text.
         clock: Seconds that do not go back.
         poll_s: How long one pass may wait for something to happen.
+        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
+            whose cache is the driver's.
     """
 
     make_executor: Callable[[int], Executor]
@@ -127,6 +129,7 @@ class Surroundings:
     artifacts: Callable[[StudyResults], Mapping[str, str]]
     clock: Callable[[], float] = time.monotonic
     poll_s: float = 0.2
+    prepare: Callable[[Params, PrepareProgress], None] | None = None
 
 
 def run_sweep(
@@ -282,7 +285,8 @@ class _Sweep:
     def _prepare(self, plan: TrialPlan) -> None:
         """Build what the identity of a trial needs, where it is not there yet."""
         if self._record.objective.identity(plan.params, self._record.cache) is None:
-            self.executor.prepare(plan.params, self._around.watcher.preparing)
+            prepare = self._around.prepare or self.executor.prepare
+            prepare(plan.params, self._around.watcher.preparing)
 
     def _submit(self, plan: TrialPlan) -> None:
         entry = self._record.admit(plan)

@@ -1,12 +1,11 @@
 """The Ray executor: a pool of actors, each with its own device and a warm replica."""
 
 import contextlib
-import logging
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import ray
@@ -14,6 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, WorkItem
+from orchestrator.executors.ray_starting import start_ray
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.objective import Params
 
@@ -78,6 +78,7 @@ class PoolSettings:
         n_actors: Number of actors.
         gpus: GPUs an actor; fractions share one.
         cpus: CPUs an actor.
+        options: Further options of the actors, as for ``ray.remote``.
         address: A running cluster; None starts a private one on this machine.
     """
 
@@ -85,6 +86,7 @@ class PoolSettings:
     gpus: float
     cpus: float
     address: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RayExecutor:
@@ -113,12 +115,7 @@ class RayExecutor:
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
                 resources = {"num_cpus": cores, "include_dashboard": False}
-            ray.init(
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                **resources,
-            )
+            start_ray(**resources)
             self._started_ray = True
         self._members = [self._new_member() for _ in range(settings.n_actors)]
 
@@ -234,5 +231,6 @@ class RayExecutor:
             num_gpus=self._settings.gpus,
             max_restarts=0,
             max_task_retries=0,
+            **self._settings.options,
         )
         return _Member(actor.remote(self._plan))

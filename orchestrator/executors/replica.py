@@ -5,9 +5,10 @@ import platform
 import socket
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
+from orchestrator.executors.nodes import on_this_node, provide
 from orchestrator.executors.protocol import Event, Failed, Finished, Interrupted, Lost, WorkItem
 from orchestrator.ledger import Ledger, TimedPoint
 from orchestrator.objective import Objective, Record, Segment, Site
@@ -41,7 +42,7 @@ class Replica:
 
     def __init__(self, plan: ReplicaPlan) -> None:
         """Start the worker; models are loaded when the first block needs them."""
-        self._plan = plan
+        self._plan = plan = replace(plan, site=on_this_node(plan.site, os.environ))
         self._ledger = Ledger(plan.ledger_uri)
         self._worker = plan.objective.open(plan.site)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -66,6 +67,7 @@ class Replica:
         try:
             if self._ledger.is_complete(item.block_id):
                 return Finished(item.block_id, item.attempt)
+            provide(self._plan.objective, item, self._plan.site)
             return self._run(item)
         except ReplicaDirtyError as error:
             return self._lost(item, error)

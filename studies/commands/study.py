@@ -22,10 +22,12 @@ from studies.analysis.language_tables import (
 from studies.analysis.tables import cautions, footnote, render_table, terminal_table
 from studies.commands.launching import (
     ActorsOption,
+    AddressOption,
     ExecutorOption,
-    check_executor,
+    WaitOption,
     exit_if_failed,
     launch,
+    pool_wish,
     say,
 )
 from studies.commands.options import (
@@ -54,17 +56,20 @@ def run(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
     set_: SetOption = None,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
 
-    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted.
+    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
+    by SIGTERM.
     """
-    check_executor(executor)
+    wish = pool_wish(executor, actors, address, wait)
     study = load_spec(spec, set_ or [])
     place = home_of(home)
-    again = _again(spec, home, set_ or [])
-    report = launch(study, place, executor=executor, actors=actors, again=again)
+    again = _again(spec, home, address, set_ or [])
+    report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
     suffix = "" if home is None else f" --home {home}"
@@ -78,13 +83,15 @@ def resume(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
 ) -> None:
     """Continue a study by its name, as it was last run in this home."""
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(memory["spec"]))
-    run(str(path), home, executor, actors)
+    run(str(path), home, executor, actors, address, wait)
 
 
 @commands.command()
@@ -261,6 +268,7 @@ def doctor(home: HomeOption = None) -> None:
         raise typer.Exit(2)
 
 
-def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
+def _again(spec: str, home: Path | None, address: str | None, overrides: list[str]) -> str:
     words = ["mpn run", spec, *(["--home", str(home)] if home else [])]
+    words += ["--address", address] if address else []
     return " ".join([*words, *(f"--set {override}" for override in overrides)])
