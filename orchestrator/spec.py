@@ -32,8 +32,13 @@ _SELECTOR_RULE = "a label's value, '!value', 'in(a, b)' or '!in(a, b)'"
 _RAYS_OWN = {"cpu": "cpus", "gpu": "gpus", "memory": "memory_gib"}
 
 
+def is_study_name(name: str) -> bool:
+    """Whether a study may be called so; its name is part of paths and addresses."""
+    return _STUDY_NAME.fullmatch(name) is not None and ".." not in name
+
+
 def _study_name(name: str) -> str:
-    if not _STUDY_NAME.fullmatch(name) or ".." in name:
+    if not is_study_name(name):
         raise refusal(f"{shown(name)} is not a study name", STUDY_NAME_RULE)
     return name
 

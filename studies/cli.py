@@ -6,7 +6,7 @@ import sys
 import typer
 
 from orchestrator.errors import OrchestratorError
-from studies.commands import compare, data, edit, finetune, study
+from studies.commands import cluster, compare, data, edit, finetune, study, submit
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app = typer.Typer(
     ),
 )
 app.add_typer(study.commands)
+app.add_typer(submit.commands)
+app.add_typer(cluster.commands)
 app.add_typer(compare.commands)
 app.add_typer(edit.commands)
 app.add_typer(finetune.commands)

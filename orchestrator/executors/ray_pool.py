@@ -114,7 +114,7 @@ class RayExecutor:
             resources: dict[str, Any] = {"address": settings.address}
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
-                resources = {"num_cpus": cores, "include_dashboard": False}
+                resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             start_ray(**resources)
             self._started_ray = True
         self._members = [self._new_member() for _ in range(settings.n_actors)]

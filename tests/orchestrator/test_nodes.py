@@ -54,7 +54,7 @@ def test_what_a_node_lacks_is_built_before_a_block_runs_there(site):
 def test_other_models_or_data_than_the_drivers_are_the_users_to_mend(site):
     params = toy_params(needs="model")
     other = item_of(params, {"model": "another"})
-    with pytest.raises(InputError, match="models or data on .* are not those"):
+    with pytest.raises(InputError, match="are not those that the driver found"):
         provide(ToyObjective(), other, site)
 
 
