@@ -1,6 +1,7 @@
 """Ray Jobs: a command that runs on the head of a cluster, watched from elsewhere."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ray.job_submission import JobSubmissionClient
 from orchestrator.errors import InputError, Problem
 
 _AGAIN_S = 2.0
+_MOST_SILENT = 150  # times in a row
 _STOP_WAIT_S = 60
 _AUTHENTICATION = (
     "the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
@@ -83,23 +85,26 @@ class ClusterJobs:
             self._explain(error)
 
     def follow(self, job_id: str, write: Callable[[str], None]) -> JobEnd:
-        """Write what the job writes until it ends, through any loss of the connection.
+        """Write what the job writes until it ends, through losses of the connection.
+
+        The cluster may be out of reach for five minutes at a time.
 
         Args:
             job_id: The job.
             write: Called with pieces of its output, each once.
         """
         self.end(job_id)  # refuses a job that there is not
-        shown = 0
+        once, n_silent = _Once(write), 0
         while True:
+            # A lost connection is not the end of the job; that is asked for next.
+            with contextlib.suppress(OSError, RuntimeError, aiohttp.ClientError):
+                asyncio.run(self._tail(job_id, once))
             try:
-                shown = asyncio.run(self._tail(job_id, write, shown))
-            except (OSError, RuntimeError, aiohttp.ClientError):
-                pass  # the connection went; whether the job did is asked next
-            try:
-                end = self.end(job_id)
+                end, n_silent = self.end(job_id), 0
             except InputError:
-                end = None
+                end, n_silent = None, n_silent + 1
+                if n_silent == _MOST_SILENT:
+                    raise
             if end is not None:
                 return end
             time.sleep(_AGAIN_S)
@@ -128,14 +133,10 @@ class ClusterJobs:
         except (OSError, RuntimeError, RayError, requests.RequestException) as error:
             self._explain(error, job_id)
 
-    async def _tail(self, job_id: str, write: Callable[[str], None], shown: int) -> int:
-        seen = 0
+    async def _tail(self, job_id: str, once: "_Once") -> None:
+        once.begin()
         async for piece in self._client.tail_job_logs(job_id):
-            seen += len(piece)
-            if seen > shown:
-                write(piece[len(piece) - (seen - shown) :])
-                shown = seen
-        return shown
+            once.take(piece)
 
     def _explain(self, error: Exception, job_id: str = "") -> NoReturn:
         text = str(error).strip()
@@ -149,6 +150,24 @@ class ClusterJobs:
     def _refuse(self, found: str, wanted: str, error: Exception | None = None) -> NoReturn:
         problem = Problem("--address", None, found, wanted)
         raise InputError("the command", [problem], "Nothing was done.") from error
+
+
+class _Once:
+    """Writes a text that comes in pieces, from its beginning again after each interruption."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._seen = self._written = 0
+
+    def begin(self) -> None:
+        self._seen = 0
+
+    def take(self, piece: str) -> None:
+        self._seen += len(piece)
+        n_new = self._seen - self._written
+        if n_new > 0:
+            self._write(piece[-n_new:])
+            self._written = self._seen
 
 
 def _dashboards() -> str:
