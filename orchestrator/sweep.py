@@ -240,7 +240,8 @@ class _Sweep:
     def _prepare(self, plan: TrialPlan) -> None:
         """Build what the identity of a trial needs, where it is not there yet."""
         if self._record.objective.identity(plan.params, self._record.cache) is None:
-            self.executor.prepare(plan.params, self._around.watcher.preparing)
+            prepare = self._around.prepare or self.executor.prepare
+            prepare(plan.params, self._around.watcher.preparing)
 
     def _submit(self, plan: TrialPlan) -> None:
         entry = self.patience(_LEDGER, lambda: self._record.admit(plan))

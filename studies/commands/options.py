@@ -118,13 +118,17 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
     """Read a study file, or one of those that come with the package."""
     from orchestrator.loading import load_study
     from studies.objectives.registry import OBJECTIVES
+
+    return load_study(spec_path(spec), OBJECTIVES, overrides)
+
+
+def spec_path(spec: str) -> Path:
+    """Return the file that is meant: it may be the name of one that comes with the package."""
     from studies.running import bundled_specs
 
     path = Path(spec)
     bundled = bundled_specs() / f"{spec}.yaml"
-    if not path.exists() and "/" not in spec and bundled.exists():
-        path = bundled
-    return load_study(path, OBJECTIVES, overrides)
+    return bundled if not path.exists() and "/" not in spec and bundled.exists() else path
 
 
 def check_format(form: str) -> None:

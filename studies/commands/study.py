@@ -26,10 +26,12 @@ from studies.analysis.language_tables import (
 from studies.analysis.tables import cautions, footnote, render_table, terminal_table
 from studies.commands.launching import (
     ActorsOption,
+    AddressOption,
     ExecutorOption,
-    check_executor,
+    WaitOption,
     exit_if_failed,
     launch,
+    pool_wish,
     say,
 )
 from studies.commands.options import (
@@ -61,17 +63,20 @@ def run(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
     set_: SetOption = None,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
 
-    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted.
+    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
+    by SIGTERM.
     """
-    check_executor(executor)
+    wish = pool_wish(executor, actors, address, wait)
     study = load_spec(spec, set_ or [])
     place = home_of(home)
-    again = _again(spec, home, set_ or [])
-    report = launch(study, place, executor=executor, actors=actors, again=again)
+    again = _again(spec, home, address, set_ or [])
+    report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
     suffix = "".join(f" {word}" for word in place_words(home))
@@ -86,13 +91,15 @@ def resume(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
 ) -> None:
     """Continue a study by its name, as it was last run in this home."""
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(memory["spec"]))
-    run(str(path), home, executor, actors)
+    run(str(path), home, executor, actors, address, wait)
 
 
 @commands.command()
@@ -303,6 +310,7 @@ def _watch(study: str, home: Home, every_s: float) -> None:
         watch(looking, Console(highlight=False), every_s)
 
 
-def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
+def _again(spec: str, home: Path | None, address: str | None, overrides: list[str]) -> str:
     words = ["mpn run", spec, *place_words(home)]
+    words += ["--address", address] if address else []
     return " ".join([*words, *(f"--set {override}" for override in overrides)])
