@@ -28,9 +28,11 @@ from studies.commands.launching import (
     ActorsOption,
     AddressOption,
     ExecutorOption,
+    JoinOption,
     WaitOption,
     exit_if_failed,
     launch,
+    lend_a_hand,
     pool_wish,
     say,
 )
@@ -66,8 +68,11 @@ def run(
     address: AddressOption = None,
     wait: WaitOption = 0.0,
     set_: SetOption = None,
+    join: JoinOption = False,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
+
+    A study that another driver runs is refused; --join helps that driver instead.
 
     Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
     by SIGTERM.
@@ -76,6 +81,9 @@ def run(
     study = load_spec(spec, set_ or [])
     place = home_of(home)
     again = _again(spec, home, address, set_ or [])
+    if join:
+        lend_a_hand(study, place, wish=wish, again=again)
+        return
     report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)

@@ -99,6 +99,7 @@ class Lab:
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
+        self.meanwhile = lambda: None  # what happens elsewhere after each unit
         self.asked_for = []  # numbers of blocks that executors were made for
 
     @property
@@ -120,6 +121,7 @@ class Lab:
             if len(self.units) == self.kill_at:
                 raise Killed
             self.units.append((stream, position))
+            self.meanwhile()
             if len(self.units) == self.stop_at:
                 stop.ask()
 
