@@ -53,7 +53,7 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
 
     path = Path(spec)
     bundled = bundled_specs() / f"{spec}.yaml"
-    if not path.exists() and "/" not in spec and bundled.exists():
+    if "/" not in spec and not os.path.exists(spec) and os.path.exists(bundled):  # noqa: PTH110
         path = bundled
     return load_study(path, OBJECTIVES, overrides)
 
