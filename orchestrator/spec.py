@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +25,7 @@ from orchestrator.identity import canonical_json
 
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ABLATION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 NOT_IN_BASE = "not in base"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _SELECTOR = re.compile(rf"!?(?:{_LABEL}|in\({_LABEL}(?:, *{_LABEL})*\))")
@@ -40,6 +41,8 @@ def is_study_name(name: str) -> bool:
 def _study_name(name: str) -> str:
     if not is_study_name(name):
         raise refusal(f"{shown(name)} is not a study name", STUDY_NAME_RULE)
+    if _RESERVED.fullmatch(name.partition(".")[0]):
+        raise refusal(f"{shown(name)} is no file on some systems", "another name")
     return name
 
 
@@ -141,7 +144,11 @@ class Range(_Part):
             raise refusal(f"step {self.step}", f"{kind} above 0")
         # decimals, since 0.3 is not a multiple of 0.1 in binary
         width = Decimal(str(self.high)) - Decimal(str(self.low))
-        if width % Decimal(str(self.step)):
+        try:
+            left = width % Decimal(str(self.step))
+        except InvalidOperation:
+            raise refusal(f"step {self.step} is too small", "a larger step, or none") from None
+        if left:
             raise refusal(
                 f"step {self.step} does not lead from {self.low} to {self.high}",
                 "high is low plus a whole number of steps",

@@ -15,6 +15,7 @@ from rich.table import Table
 from orchestrator.errors import suggestion
 from orchestrator.home import Home
 from orchestrator.labels import brief
+from orchestrator.own_files import own_file
 from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
     language_table,
@@ -106,7 +107,7 @@ def resume(
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(memory["spec"]))
+    own_file(path).write_text(json.dumps(memory["spec"]))
     run(str(path), home, executor, actors, address, wait)
 
 
@@ -257,7 +258,7 @@ def report(
     from dashboards.report import render_report
 
     place = home_of(home)
-    target = out or place.path / "reports" / f"{study}.html"
+    target = out or own_file(place.path / "reports" / f"{study}.html")
     page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
