@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.redaction import redact, redacted_logs
-from studies.commands import compare, data, edit, finetune, study
+from studies.commands import compare, data, edit, finetune, moving, study
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(study.commands)
 app.add_typer(compare.commands)
+app.add_typer(moving.commands)
 app.add_typer(edit.commands)
 app.add_typer(finetune.commands)
 app.add_typer(data.commands, name="data")

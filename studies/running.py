@@ -11,21 +11,26 @@ from types import FrameType
 from typing import Literal
 
 from dashboards.report import render_report
+from orchestrator.databases import quick_commits
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.protocol import Executor
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.home import Home
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective, Site
 from orchestrator.provenance import provenance
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
+from orchestrator.study_record import StudyRecord
 from orchestrator.surroundings import StopRequest, Surroundings, Watcher
 from orchestrator.sweep import SweepReport, run_sweep
 from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.rebuilding import rebuild
 from studies.analysis.tables import render_table
+from studies.objectives.registry import OBJECTIVES
 
 ExecutorName = Literal["ray", "inline"]
 
@@ -62,6 +67,28 @@ def run_study(
         with stopping_on_sigint(around.stop):
             report = run_sweep(spec, objective, home, around)
     return report, tracker.trouble
+
+
+def mirror_again(study: str, home: Home) -> int:
+    """Rebuild a study in MLflow from the ledger.
+
+    Args:
+        study: Its name; nobody drives it.
+        home: Has such a study.
+
+    Returns:
+        How many of its trials are mirrored.
+
+    Raises:
+        Exception: Whatever MLflow raises where it cannot be reached.
+    """
+    ledger = Ledger(home.ledger)
+    memory = ledger.study(study)
+    assert memory is not None
+    record = StudyRecord.remembered(ledger, study, OBJECTIVES, home.cache)
+    state = "interrupted" if memory["state"] == "running" else str(memory["state"])
+    with quick_commits(home.path):
+        return rebuild(record, state, MlflowMirror(home.mlflow_uri, home.artifacts), _artifacts)
 
 
 def surroundings(

@@ -104,7 +104,15 @@ class Lab:
     def ledger(self):
         return Ledger(self.home.ledger)
 
-    def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
+    def run(
+        self,
+        spec,
+        *,
+        make=InlineExecutor,
+        tracker=None,
+        artifacts=lambda results: {},
+        checkpoint_every_s=1.0,
+    ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
 
         def on_unit(stream, position):
@@ -119,7 +127,8 @@ class Lab:
         def make_executor(n_blocks, session):
             self.asked_for.append(n_blocks)
             site = Site(self.home.cache, "cpu", 1)
-            return make(ReplicaPlan(objective, self.home.ledger, site, session=session))
+            plan = ReplicaPlan(objective, self.home.ledger, site, checkpoint_every_s, session)
+            return make(plan)
 
         around = Surroundings(
             make_executor=make_executor,
