@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -88,23 +89,43 @@ class SweepObserver:
         self._record(telemetry.REPLICAS, n_replicas)
         self._record(telemetry.BACKLOG, backlog)
 
-    def progress(self, done: Mapping[str, int]) -> dict[str, Any]:
+    def progress(
+        self,
+        states: Iterable[str],
+        done: Mapping[str, int],
+        *,
+        units_executed: int,
+        units_missing: int,
+        elapsed_s: float,
+    ) -> dict[str, Any]:
         """Return what is remembered of the run while it goes on.
 
         Args:
+            states: Of every block.
             done: Units done of running blocks, by block id.
+            units_executed: Units of blocks that this run has ended.
+            units_missing: What this run has, or had, to do.
+            elapsed_s: Seconds since the first launch.
 
         Returns:
-            ``driver``, ``in_flight`` (a mapping a block: ``block_id``, ``trial``, ``attempt``,
-            ``done``), ``retries``, ``lost`` and ``failed_blocks``.
+            ``driver`` (``host:pid``), ``saved_s`` (by its clock, since the epoch), ``elapsed_s``,
+            ``units_done``, ``units_missing``, ``blocks`` (by state), ``in_flight`` (a mapping a
+            block: ``block_id``, ``trial``, ``attempt``, ``done``, a list of ``streams``),
+            ``retries``, ``lost`` (by reason), ``failed_blocks``.
         """
         return {
             "driver": worker_name(),
+            "saved_s": time.time(),
+            "elapsed_s": elapsed_s,
+            "units_done": units_executed + sum(done.values()),
+            "units_missing": units_missing,
+            "blocks": dict(sorted(Counter(map(str, states)).items())),
             "in_flight": [
                 {
                     "block_id": item.block_id,
                     "trial": item.trial,
                     "attempt": item.attempt,
+                    "streams": list(item.streams),
                     "done": done.get(item.block_id, 0),
                 }
                 for item in self.in_flight.values()

@@ -24,7 +24,7 @@ def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str,
         not is ``waiting`` again when no driver runs.
     """
     ledger = Ledger(home.ledger)
-    alive = is_running(study, home)
+    alive = memory["state"] == "running" and is_running(study, home)
     trials: Counter[str] = Counter({str(state): 0 for state in TrialState})
     blocks: Counter[str] = Counter({str(s): 0 for s in BlockState if s != BlockState.CANCELLED})
     for trial in memory["trials"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.identity import canonical_json, content_hash
+from orchestrator.identity import block_id, canonical_json, content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.plan import TrialPlan
@@ -284,8 +284,8 @@ def plan_blocks(objective: Objective, plan: TrialPlan, cache: Path) -> Iterator[
     if identity is None:
         raise RuntimeError(f"trial {plan.number} has no identity before it is prepared")
     for streams in objective.blocks(plan.params):
-        content = {"objective": objective.name, "work": identity, "streams": list(streams)}
-        yield BlockPlan(content_hash(content), streams, objective.units(plan.params, streams))
+        name = block_id(objective.name, identity, streams)
+        yield BlockPlan(name, streams, objective.units(plan.params, streams))
 
 
 def _flat(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:

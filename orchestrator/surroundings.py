@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.executors.protocol import Executor
+from orchestrator.executors.protocol import Executor, PrepareProgress
+from orchestrator.objective import Params
 from orchestrator.plan import TrialPlan
 from orchestrator.results import StudyResults
 from orchestrator.scheduler import Failure
@@ -62,6 +63,8 @@ class Surroundings:
         clock: Seconds that do not go back.
         sleep: Waits for so many of them.
         poll_s: How long one pass may wait for something to happen.
+        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
+            whose cache is the driver's.
         backlog: How many writes wait for the mirror.
     """
 
@@ -74,4 +77,5 @@ class Surroundings:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.2
+    prepare: Callable[[Params, PrepareProgress], None] | None = None
     backlog: Callable[[], int] = lambda: 0

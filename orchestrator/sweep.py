@@ -5,7 +5,6 @@ be had again from the book and the ledger, so that killing it at any point loses
 """
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -237,7 +236,8 @@ class _Sweep:
     def _prepare(self, plan: TrialPlan) -> None:
         """Build what the identity of a trial needs, where it is not there yet."""
         if self._record.objective.identity(plan.params, self._record.cache) is None:
-            self.executor.prepare(plan.params, self._around.watcher.preparing)
+            prepare = self._around.prepare or self.executor.prepare
+            prepare(plan.params, self._around.watcher.preparing)
 
     def _submit(self, plan: TrialPlan) -> None:
         entry = self.patience(_LEDGER, lambda: self._record.admit(plan))
@@ -343,14 +343,13 @@ class _Sweep:
         """Let others see how things stand."""
         now_s = self._around.clock()
         done = {block: sign.done for block, sign in self.executor.progress().items()}
-        began_s = now_s if self._began_s is None else self._began_s
-        progress = {
-            "saved_s": time.time(),
-            "elapsed_s": now_s - began_s,
-            "units_done": self._scheduler.units_executed + sum(done.values()),
-            "units_missing": self._record.units_missing,
-            **self._observer.progress(done),
-        }
+        progress = self._observer.progress(
+            self._scheduler.block_states().values(),
+            done,
+            units_executed=self._scheduler.units_executed,
+            units_missing=self._record.units_missing,
+            elapsed_s=0.0 if self._began_s is None else now_s - self._began_s,
+        )
         self._record.save("running", None, progress)
         self._measure()
 

@@ -8,7 +8,7 @@ import typer
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.redaction import redact, redacted_logs
-from studies.commands import compare, data, edit, finetune, moving, study
+from studies.commands import cluster, compare, data, edit, finetune, moving, study, submit
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app = typer.Typer(
     ),
 )
 app.add_typer(study.commands)
+app.add_typer(submit.commands)
+app.add_typer(cluster.commands)
 app.add_typer(compare.commands)
 app.add_typer(moving.commands)
 app.add_typer(edit.commands)

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -15,7 +16,8 @@ from ray.exceptions import RayError, RayTaskError
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.ray_loopback import on_loopback
-from orchestrator.executors.ray_telemetry import RayTelemetry
+from orchestrator.executors.ray_starting import start_ray
+from orchestrator.executors.ray_telemetry import RayTelemetry, write_targets
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.logs import open_log, worker_log, worker_name
@@ -108,15 +110,20 @@ class PoolSettings:
         n_actors: Number of actors. Those for which there is no room wait for nodes that join.
         gpus: GPUs an actor; fractions share one.
         cpus: CPUs an actor.
+        options: Further options of the actors, as for ``ray.remote``.
         address: A running cluster; None starts a private one on this machine.
-        most: The pool grows to as many actors, as nodes join that have room; None: it does not.
+        room: Tells for how many actors the cluster has room, busy or not; the pool grows with it.
+            None: it does not grow.
+        most: Actors to which it grows.
     """
 
     n_actors: int
     gpus: float
     cpus: float
     address: str | None = None
-    most: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    room: Callable[[], int] | None = None
+    most: int = 0
 
 
 class RayExecutor:
@@ -136,6 +143,7 @@ class RayExecutor:
         self._loads_of_the_gone = self._failed_starts = 0
         self._progress_at = self._grown_at = 0.0
         self._started_ray = False
+        self._targets: Path | None = None
         self._stop_wanted = False
         self._telemetry = RayTelemetry()
 
@@ -147,15 +155,13 @@ class RayExecutor:
             resources: dict[str, Any] = {"address": settings.address}
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
-                resources = {"num_cpus": cores, "include_dashboard": False}
+                resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             with on_loopback() if private else contextlib.nullcontext():
-                ray.init(
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=False,
-                    **resources,
-                )
+                start_ray(**resources)
             self._started_ray = True
+            if private and self._plan.logs is not None:
+                self._targets = self._plan.logs / f"{self._plan.study}.prometheus.json"
+                write_targets(self._targets, self._plan.study)
         self._members = [self._new_member() for _ in range(settings.n_actors)]
 
     def prepare(self, params: Params, progress: PrepareProgress) -> None:
@@ -264,6 +270,8 @@ class RayExecutor:
             with contextlib.suppress(RayError):
                 ray.kill(member.handle)
         self._members = []
+        if self._targets is not None:
+            self._targets.unlink(missing_ok=True)
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
@@ -325,12 +333,11 @@ class RayExecutor:
 
     def _grow(self) -> None:
         """Ask for another actor for each that nodes have room for by now."""
-        most = self._settings.most
-        if most is None or time.monotonic() < self._grown_at + _GROW_EVERY_S:
+        room = self._settings.room
+        if room is None or time.monotonic() < self._grown_at + _GROW_EVERY_S:
             return
         self._grown_at = time.monotonic()
-        room = actors_that_fit(self._settings.gpus, self._settings.cpus)
-        for _ in range(min(room, most) - len(self._members)):
+        for _ in range(min(room(), self._settings.most) - len(self._members)):
             self._members.append(self._new_member())
 
     def _new_member(self) -> _Member:
@@ -339,21 +346,7 @@ class RayExecutor:
             num_gpus=self._settings.gpus,
             max_restarts=0,
             max_task_retries=0,
+            **self._settings.options,
         )
         handle = actor.remote(self._plan)
         return _Member(handle, handle.place.remote())
-
-
-def actors_that_fit(gpus: float, cpus: float) -> int:
-    """Return for how many actors the nodes that are alive have room, if they do nothing else."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(
-        min(
-            (
-                int(node.get(name, 0) / asked)
-                for name, asked in (("GPU", gpus), ("CPU", cpus))
-                if asked
-            )
-        )
-        for node in nodes
-    )

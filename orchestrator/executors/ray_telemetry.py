@@ -1,7 +1,10 @@
 """Measurements that Ray's agent on each node offers to Prometheus."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray.util import metrics
 
 from orchestrator.telemetry import Metric
@@ -32,9 +35,16 @@ class RayTelemetry:
                 instrument.observe(value, tags=labels)
 
 
-def exported_name(metric: Metric) -> str:
-    """Return the name that Prometheus finds a metric under; a histogram's has suffixes."""
-    return f"ray_{metric.name}{'_total' if metric.kind == 'counter' else ''}"
+def write_targets(path: Path, study: str) -> None:
+    """Tell Prometheus where to scrape this Ray: a file for its ``file_sd_configs``.
+
+    Args:
+        path: The file; its folder is made.
+        study: Whose Ray it is.
+    """
+    targets = [f"{n['NodeManagerAddress']}:{n['MetricsExportPort']}" for n in ray.nodes()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{"targets": targets, "labels": {"mpn_study": study}}]) + "\n")
 
 
 def _instrument(metric: Metric) -> Any:

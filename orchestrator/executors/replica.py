@@ -1,16 +1,18 @@
 """A replica: the part of a worker process that runs blocks against the ledger."""
 
 import logging
+import os
 import platform
 import time
 import traceback
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator import telemetry
 from orchestrator.errors import InputError, Problem, ReplicaDirtyError
 from orchestrator.executors.faults import Fault, fault_of
+from orchestrator.executors.nodes import on_this_node, provide
 from orchestrator.executors.protocol import (
     Event,
     Failed,
@@ -69,7 +71,7 @@ class Replica:
             meter: Where measurements go; None forgets them.
             log: File in which this process logs, for messages.
         """
-        self._plan = plan
+        self._plan = plan = replace(plan, site=on_this_node(plan.site, os.environ))
         self._meter = meter or NullTelemetry()
         self._log = log
         self._ledger = Ledger(plan.ledger_uri)
@@ -124,6 +126,7 @@ class Replica:
             self._saved = 0
             if not self._claims.claim(item.block_id, item.attempt):
                 return Taken(item.block_id, item.attempt)
+            provide(self._plan.objective, item, self._plan.site)
             return (yield from self._run(item))
         except ReplicaDirtyError as error:
             return self._dirty(item, error)

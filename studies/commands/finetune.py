@@ -75,9 +75,9 @@ def finetune(
     if epochs is not None and steps is not None:
         problems.append(Problem("--epochs, --steps", None, "both are given", "give one of them"))
     from studies.finetuning import train_and_publish
+    from studies.pools import n_gpus
     from studies.progress import StageProgress
     from studies.recipes import Request, recipe_of
-    from studies.running import n_gpus
 
     request = Request(
         encoder=encoder,

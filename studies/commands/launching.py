@@ -1,18 +1,19 @@
 """What every command does that runs a study: progress while it runs, and what came of it."""
 
-import logging
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from orchestrator.home import Home
+from orchestrator.logs import logging_to, worker_name
 from orchestrator.redaction import redact
-from orchestrator.scheduler import Failure
 from orchestrator.services import check_reachable
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import SweepReport
-from studies.commands.options import EXIT_INTERRUPTED, usage_error
+from studies.commands.failures import failure_lines
+from studies.commands.options import usage_error
+from studies.pools import PoolWish
 
 EXIT_FAILED_TRIALS = 3
 
@@ -21,18 +22,39 @@ ExecutorOption = Annotated[
 ]
 ActorsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Ray actors. Default: one a GPU, or else one a CPU core."),
+    typer.Option(
+        min=1, help="Ray actors. Default: as many as fit on the GPUs, or else on the CPU cores."
+    ),
 ]
 
 
-def check_executor(executor: str) -> None:
-    """Refuse an executor that there is not.
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A running Ray cluster: auto, or host:port of its head, on one of its nodes. "
+        "Default: a private Ray on this machine.",
+        show_default=False,
+    ),
+]
+WaitOption = Annotated[
+    float,
+    typer.Option(min=0, help="With --address: seconds for which nodes may still be starting."),
+]
+
+
+def pool_wish(
+    executor: str, actors: int | None, address: str | None = None, wait_s: float = 0.0
+) -> PoolWish:
+    """Say where blocks run, as the options ask.
 
     Raises:
-        InputError: Then.
+        InputError: If there is no such executor, or one that does not go with a cluster.
     """
     if executor not in ("ray", "inline"):
         raise usage_error("--executor", executor, "ray or inline")
+    if address is not None and executor != "ray":
+        raise usage_error("--executor", executor, "ray, since --address names a Ray cluster")
+    return PoolWish("inline" if executor == "inline" else "ray", actors, address, wait_s)
 
 
 def say(text: str) -> None:
@@ -44,8 +66,7 @@ def launch(
     study: StudySpec,
     home: Home,
     *,
-    executor: str,
-    actors: int | None,
+    wish: PoolWish,
     again: str,
 ) -> SweepReport:
     """Run a study, and say how it went.
@@ -53,8 +74,7 @@ def launch(
     Args:
         study: The study.
         home: Where everything is kept.
-        executor: ``ray`` or ``inline``.
-        actors: Number of Ray actors, or None.
+        wish: Where blocks run.
         again: The command that continues it, and tries failed trials again.
 
     Returns:
@@ -65,29 +85,25 @@ def launch(
         typer.Exit: If it was interrupted.
     """
     check_reachable(home.services)
-    _log_to_file(home, study.study)
     from studies.objectives.registry import OBJECTIVES
     from studies.progress import ConsoleWatcher
     from studies.running import run_study
 
     objective = OBJECTIVES[study.objective]
-    with ConsoleWatcher(objective.unit) as watcher:
-        report, trouble = run_study(
-            study,
-            objective,
-            home,
-            watcher,
-            executor="inline" if executor == "inline" else "ray",
-            actors=actors,
-        )
+    log = home.logs / f"{study.study}.log"
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
+        report, trouble, exit_code = run_study(study, objective, home, watcher, wish)
     for failure in report.failures:
-        say(_failure_lines(study.study, failure, home, again))
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
     if trouble:
         say(f"MLflow is not up to date ({trouble}); run the same command again to mend it")
     last = report.last_run
     if report.state == "interrupted":
         say(f"Interrupted; everything done is kept. Continue with: {again}")
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(exit_code)
     if last.blocks_executed == 0 and report.state == "done":
         say(f"Nothing to run: all {last.blocks_reused} blocks of {study.study} are complete.")
     else:
@@ -107,27 +123,3 @@ def exit_if_failed(report: SweepReport) -> None:
     """
     if report.state == "failed":
         raise typer.Exit(EXIT_FAILED_TRIALS)
-
-
-def _failure_lines(study: str, failure: Failure, home: Home, again: str) -> str:
-    """Say in six lines why a trial failed."""
-    return "\n".join(
-        [
-            f"trial {failure.trial} of {study} failed",
-            f"  attempt   {failure.attempt} of {failure.attempts}",
-            f"  cause     {failure.reason}",
-            f"  worker    {failure.worker or 'lost'}",
-            f"  log       {home.logs / (study + '.log')}",
-            f"  retried   not in this run; try again with: {again}",
-        ]
-    )
-
-
-def _log_to_file(home: Home, study: str) -> None:
-    home.logs.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=home.logs / f"{study}.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )

@@ -23,6 +23,7 @@ from orchestrator.services import (
     Services,
 )
 from orchestrator.spec import StudySpec
+from orchestrator.study_memory import checked
 from studies.analysis.tables import FORMATS
 
 EXIT_INTERRUPTED = 130
@@ -117,13 +118,17 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
     """Read a study file, or one of those that come with the package."""
     from orchestrator.loading import load_study
     from studies.objectives.registry import OBJECTIVES
+
+    return load_study(spec_path(spec), OBJECTIVES, overrides)
+
+
+def spec_path(spec: str) -> Path:
+    """Return the file that is meant: it may be the name of one that comes with the package."""
     from studies.running import bundled_specs
 
     path = Path(spec)
     bundled = bundled_specs() / f"{spec}.yaml"
-    if not path.exists() and "/" not in spec and bundled.exists():
-        path = bundled
-    return load_study(path, OBJECTIVES, overrides)
+    return bundled if not path.exists() and "/" not in spec and bundled.exists() else path
 
 
 def check_format(form: str) -> None:
@@ -140,7 +145,7 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
     """Return what the driver remembers of a study.
 
     Raises:
-        InputError: If the home has no such study.
+        InputError: If the home has no such study, or a file that no driver wrote.
     """
     ledger = Ledger(home.ledger)
     known = ledger.study_names()
@@ -150,7 +155,7 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
         raise InputError(
             f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
         )
-    return memory
+    return checked(memory, f"{ledger.uri}/studies/{study}.json")
 
 
 def results_of(study: str, home: Home) -> StudyResults:

@@ -1,8 +1,10 @@
 """The commands that plan, run and show studies."""
 
+import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import suggestion
+from orchestrator.home import Home
 from orchestrator.labels import brief
 from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
@@ -23,10 +26,12 @@ from studies.analysis.language_tables import (
 from studies.analysis.tables import cautions, footnote, render_table, terminal_table
 from studies.commands.launching import (
     ActorsOption,
+    AddressOption,
     ExecutorOption,
-    check_executor,
+    WaitOption,
     exit_if_failed,
     launch,
+    pool_wish,
     say,
 )
 from studies.commands.options import (
@@ -58,17 +63,20 @@ def run(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
     set_: SetOption = None,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
 
-    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted.
+    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
+    by SIGTERM.
     """
-    check_executor(executor)
+    wish = pool_wish(executor, actors, address, wait)
     study = load_spec(spec, set_ or [])
     place = home_of(home)
-    again = _again(spec, home, set_ or [])
-    report = launch(study, place, executor=executor, actors=actors, again=again)
+    again = _again(spec, home, address, set_ or [])
+    report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
     suffix = "".join(f" {word}" for word in place_words(home))
@@ -83,13 +91,15 @@ def resume(
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
 ) -> None:
     """Continue a study by its name, as it was last run in this home."""
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(memory["spec"]))
-    run(str(path), home, executor, actors)
+    run(str(path), home, executor, actors, address, wait)
 
 
 @commands.command()
@@ -142,11 +152,22 @@ def status(
     study: StudyArgument,
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow it until it ends; Ctrl-C leaves it running.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")
+    ] = 2.0,
 ) -> None:
     """Show how far a study is."""
     from orchestrator.status import study_status
 
     place = home_of(home)
+    if watch:
+        if as_json:
+            raise usage_error("--watch", "--json", "one of the two")
+        _watch(study, place, every)
+        return
     content = study_status(study, memory_of(study, place), place)
     if as_json:
         typer.echo(json.dumps(content, allow_nan=False, indent=1))
@@ -278,6 +299,18 @@ def doctor(home: HomeOption = None) -> None:
         raise typer.Exit(2)
 
 
-def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
+def _watch(study: str, home: Home, every_s: float) -> None:
+    from orchestrator.ledger import Ledger
+    from orchestrator.live_status import StudyWatch
+    from studies.watching import watch
+
+    memory_of(study, home)  # or says that it is not here
+    with contextlib.suppress(KeyboardInterrupt):
+        looking = StudyWatch(Ledger(home.ledger), study, time.monotonic)
+        watch(looking, Console(highlight=False), every_s)
+
+
+def _again(spec: str, home: Path | None, address: str | None, overrides: list[str]) -> str:
     words = ["mpn run", spec, *place_words(home)]
+    words += ["--address", address] if address else []
     return " ".join([*words, *(f"--set {override}" for override in overrides)])

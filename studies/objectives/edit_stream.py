@@ -92,7 +92,9 @@ class EditStreamObjective:
             digest = corpus_fingerprint(settings.dataset)
             if find_model(settings.backbone, digest, site.cache) is None:
                 corpus = load_corpus(settings.dataset, site.cache / "datasets")
-                build_model(settings.backbone, corpus, digest, site.cache, progress)
+                build_model(
+                    settings.backbone, corpus, digest, site.cache, progress, origin=site.origin
+                )
 
     def open(self, site: Site) -> Worker:
         """Start a worker; it loads the model with its first block."""

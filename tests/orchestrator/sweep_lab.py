@@ -1,5 +1,6 @@
 """A home in a folder, in which tests run studies of the toy objective."""
 
+import time
 from pathlib import Path
 
 import fsspec
@@ -112,6 +113,7 @@ class Lab:
         tracker=None,
         artifacts=lambda results: {},
         checkpoint_every_s=1.0,
+        clock=time.monotonic,
     ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
 
@@ -137,6 +139,7 @@ class Lab:
             stop=stop,
             tags={},
             artifacts=artifacts,
+            clock=clock,
             poll_s=0.0,
         )
         try:

@@ -768,3 +768,55 @@ def test_another_trial_that_asks_the_same_takes_up_what_a_pruned_one_left():
     assert executor.launched == ["a", "a"]
     executor.finish("a")
     assert scheduler.step(3).ended == (complete(1),)
+
+
+# -- what others are told -------------------------------------------------------------------
+
+
+def test_a_failure_says_how_far_the_block_was_and_where_more_is_written():
+    executor, scheduler = lab(trial(4, "a", "b"))
+    scheduler.step(0)
+    executor.report(Failed("b", 1, "E: no", "Traceback ...", "host:1", (), 7, "/logs/a.log"))
+    scheduler.step(1)
+    executor.finish("a")
+    [outcome] = scheduler.step(2).ended
+    failure = outcome.failure
+    assert (failure.streams, failure.position, failure.units) == ((1,), 7, 10)
+    assert (failure.log, failure.why_final) == (
+        "/logs/a.log", "what was raised would be raised again"
+    )  # fmt: skip
+
+
+def test_a_block_lost_for_the_last_time_says_where_and_that_it_was_the_last():
+    executor, scheduler = lab(trial(0, "a"), attempts=1)
+    scheduler.step(0)
+    executor.report(Lost("a", 1, "gone", worker="host:2", log="/logs/b.log"))
+    [outcome] = scheduler.step(1).ended
+    failure = outcome.failure
+    assert (failure.worker, failure.log, failure.position) == ("host:2", "/logs/b.log", None)
+    assert failure.why_final == "that was the last attempt"
+
+
+def test_an_observer_is_told_of_launches_and_of_events_that_count():
+    class Observer:
+        def __init__(self):
+            self.told = []
+
+        def launched(self, item):
+            self.told.append(("launched", item.block_id, item.attempt))
+
+        def reported(self, event):
+            self.told.append((type(event).__name__, event.block_id, event.attempt))
+
+    executor, observer = Recorder(1), Observer()
+    scheduler = Scheduler(executor, RetryPolicy(2, 0.0), observer)
+    scheduler.submit(trial(0, "a"), ())
+    scheduler.step(0)
+    executor.lose("a")
+    scheduler.step(1)
+    executor.report(Finished("a", 1))  # of the attempt that was lost
+    executor.finish("a")
+    scheduler.step(2)
+    assert observer.told == [
+        ("launched", "a", 1), ("Lost", "a", 1), ("launched", "a", 2), ("Finished", "a", 2)
+    ]  # fmt: skip
