@@ -1,7 +1,7 @@
 """What the driver knows of a study while it runs, and how it is remembered in the ledger."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,13 @@ from orchestrator.identity import block_id, canonical_json, content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.plan import TrialPlan
-from orchestrator.results import Estimate, Streams, estimates, paired_differences
+from orchestrator.results import (
+    Estimate,
+    Streams,
+    StudyResults,
+    estimates,
+    paired_differences,
+)
 from orchestrator.scheduler import BlockPlan, TrialState, TrialWork
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
@@ -24,6 +30,7 @@ class Entry:
         plan: What it tries.
         blocks: Its blocks.
         affinity: What replicas keep warm for it.
+        datasets: Name and digest of the data behind it.
         reused: Ids of those that were complete before this run.
         state: Where it stands.
         failure: Why it failed, or None.
@@ -32,6 +39,7 @@ class Entry:
     plan: TrialPlan
     blocks: tuple[BlockPlan, ...]
     affinity: str
+    datasets: Mapping[str, str]
     reused: frozenset[str]
     state: TrialState = TrialState.WAITING
     failure: str | None = None
@@ -41,7 +49,8 @@ class Entry:
         """What the scheduler needs."""
         return TrialWork(self.plan.number, self.plan.params, self.blocks, self.affinity)
 
-    def header(self, objective: Objective, cache: Path) -> TrialHeader:
+    @property
+    def header(self) -> TrialHeader:
         """Describe the trial for a tracker."""
         params = {**_flat(self.plan.params), **self.plan.changes}
         return TrialHeader(
@@ -50,7 +59,7 @@ class Entry:
             self.plan.label,
             self.plan.baseline,
             {path: _shown(value) for path, value in sorted(params.items())},
-            objective.dataset(self.plan.params, cache),
+            self.datasets,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -62,6 +71,7 @@ class Entry:
             "baseline": self.plan.baseline,
             "params": self.plan.params,
             "changes": self.plan.changes,
+            "datasets": dict(self.datasets),
             "state": str(self.state),
             "failure": self.failure,
             "blocks": [
@@ -69,6 +79,29 @@ class Entry:
                 for block in self.blocks
             ],
         }
+
+    @staticmethod
+    def remembered(content: Mapping[str, Any], complete: Callable[[str], bool]) -> "Entry":
+        """Return what :meth:`to_json` wrote.
+
+        Args:
+            content: That.
+            complete: Says of a block's id whether the block is complete. A trial whose blocks all
+                are is complete, whatever a killed driver last wrote, and no other is.
+        """
+        names = ("number", "trial_id", "params", "changes", "label", "baseline")
+        blocks = tuple(
+            BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
+            for block in content["blocks"]
+        )
+        state = TrialState(content["state"])
+        if blocks and all(complete(block.block_id) for block in blocks):
+            state = TrialState.COMPLETE
+        elif state is TrialState.COMPLETE:
+            state = TrialState.WAITING
+        failure = content["failure"] if state is TrialState.FAILED else None
+        plan = TrialPlan(**{name: content[name] for name in names})
+        return Entry(plan, blocks, "", content.get("datasets", {}), frozenset(), state, failure)
 
 
 @dataclass
@@ -87,6 +120,27 @@ class StudyRecord:
     _texts: dict[int, tuple[TrialState, str]] = field(default_factory=dict)
     _last_run: Mapping[str, Any] | None = None
     _baseline: Streams | None = None
+
+    @staticmethod
+    def remembered(
+        ledger: Ledger, study: str, objectives: Mapping[str, Objective], cache: Path
+    ) -> "StudyRecord":
+        """Return what a ledger remembers of a study, without asking what made it.
+
+        Args:
+            ledger: It has such a study.
+            study: Its name.
+            objectives: All that studies can name.
+            cache: Of the home; nothing is looked up in it.
+        """
+        memory = ledger.study(study)
+        assert memory is not None
+        spec = StudySpec.model_validate(memory["spec"])
+        record = StudyRecord(spec, objectives[spec.objective], ledger, cache, memory["provenance"])
+        for trial in memory["trials"]:
+            entry = Entry.remembered(trial, lambda block: ledger.result(block) is not None)
+            record.entries[entry.plan.number] = entry
+        return record
 
     @property
     def definition(self) -> str:
@@ -114,7 +168,9 @@ class StudyRecord:
         blocks = tuple(plan_blocks(self.objective, plan, self.cache))
         ids = (block.block_id for block in blocks)
         reused = frozenset(i for i in ids if self.ledger.is_complete(i))
-        entry = Entry(plan, blocks, self.objective.affinity(plan.params), reused)
+        affinity = self.objective.affinity(plan.params)
+        datasets = self.objective.dataset(plan.params, self.cache)
+        entry = Entry(plan, blocks, affinity, datasets, reused)
         self.entries[plan.number] = entry
         for block in blocks:  # one that several trials ask for runs once
             if block.block_id not in entry.reused and block.block_id not in self._missing:
@@ -162,6 +218,13 @@ class StudyRecord:
             f"{DIFFERENCE}{name}": estimate.mean
             for name, estimate in differences.items()
             if name in self.objective.metrics
+        }
+
+    def differences(self, results: StudyResults) -> dict[str, dict[str, float]]:
+        """Return what a tracker shows of all paired differences, by the trial's id."""
+        ids = {number: entry.plan.trial_id for number, entry in self.entries.items()}
+        return {
+            ids[row.trial.number]: self.shown_differences(row.difference) for row in results.rows()
         }
 
     def save(

@@ -29,7 +29,7 @@ from orchestrator.sessions import Roster, present
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.surroundings import Surroundings
-from orchestrator.tracking.protocol import TrialEnd, TrialHeader
+from orchestrator.tracking.protocol import TrialEnd
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
@@ -224,11 +224,7 @@ class _Sweep:
         self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
-        ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
-        differences = {
-            ids[row.trial.number]: self._record.shown_differences(row.difference)
-            for row in results.rows()
-        }
+        differences = self._record.differences(results)
         self._around.tracker.finish_study(state, differences, self._around.artifacts(results))
         return SweepReport(state, tuple(self._failures), last_run)
 
@@ -314,13 +310,10 @@ class _Sweep:
         self._around.tracker.finish_study("failed", {}, {})
 
     def _mirror_start(self, entry: Entry) -> None:
-        self._around.tracker.start_trial(self._header(entry))
+        self._around.tracker.start_trial(entry.header)
 
     def _mirror_end(self, entry: Entry, end: TrialEnd) -> None:
-        self._around.tracker.finish_trial(self._header(entry), end)
-
-    def _header(self, entry: Entry) -> TrialHeader:
-        return entry.header(self._record.objective, self._record.cache)
+        self._around.tracker.finish_trial(entry.header, end)
 
     def _do_chores(self, n_left: int) -> None:
         while len(self._chores) > n_left:

@@ -315,7 +315,7 @@ def _watch(study: str, home: Home, every_s: float) -> None:
 
     memory_of(study, home)  # or says that it is not here
     with contextlib.suppress(KeyboardInterrupt):
-        looking = StudyWatch(Ledger(str(home.ledger)), study, time.monotonic)
+        looking = StudyWatch(Ledger(home.ledger), study, time.monotonic)
         watch(looking, Console(highlight=False), every_s)
 
 

@@ -113,6 +113,7 @@ class Lab:
         make=InlineExecutor,
         tracker=None,
         artifacts=lambda results: {},
+        checkpoint_every_s=1.0,
         clock=time.monotonic,
     ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
@@ -130,7 +131,8 @@ class Lab:
         def make_executor(n_blocks, session):
             self.asked_for.append(n_blocks)
             site = Site(self.home.cache, "cpu", 1)
-            return make(ReplicaPlan(objective, self.home.ledger, site, session=session))
+            plan = ReplicaPlan(objective, self.home.ledger, site, checkpoint_every_s, session)
+            return make(plan)
 
         around = Surroundings(
             make_executor=make_executor,
