@@ -172,7 +172,10 @@ class Ledger:
         self._publish_json(f"{block_folder(block_id)}/attempt.json", attempt, is_result=False)
         all_points = _first([*self.points(block_id), *points])
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
-        self._publish_json(f"{block_folder(block_id)}/points.json", timed, is_result=False)
+        # what trials are pruned by has to last as records do
+        self._publish_json(f"{block_folder(block_id)}/points.json", timed)
+            f"{block_folder(block_id)}/points.json", timed
+        )  # trials are pruned by it
         self._publish_json(f"{block_folder(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result
@@ -242,11 +245,17 @@ class Ledger:
         """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
         return max(self._state_positions(block_id), default=0)
 
-    def points(self, block_id: str) -> list[TimedPoint]:
-        """Return all points of a block so far, in order; those that are damaged are left out."""
+    def points(self, block_id: str, *, behind: int = 0) -> list[TimedPoint]:
+        """Return the points of a block so far, in order; those that are damaged are left out.
+
+        Args:
+            block_id: The block.
+            behind: Checkpoints up to this position are left out while the block is under way.
+        """
         contents = self._read_json(f"{block_folder(block_id)}/points.json")
         if contents is None:
             names = self._names(work_folder(block_id), "points-", ".json")
+            names = [name for name in names if name > f"points-{behind:08d}.json"]
             parts = [self._read_json(f"{work_folder(block_id)}/{name}") for name in names]
             contents = [content for part in parts if isinstance(part, list) for content in part]
         if not isinstance(contents, list):

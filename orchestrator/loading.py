@@ -238,10 +238,18 @@ class _Study:
                 better = objective.metrics.get(name, direction)
                 if direction != better:
                     self._note(place, f"'{direction}' makes {name} worse", f"write {better}")
+            if spec.search.pruner is not None and name in objective.metrics:
+                self._judge_pruned(name, objective)
         for place, name in named.items():
             if name not in objective.metrics:
                 wanted = suggestion(name, objective.metrics, "Metrics")
                 self._note(place, f"{shown(name)} is not a metric of {objective.name}", wanted)
+
+    def _judge_pruned(self, name: str, objective: "Objective") -> None:
+        if name not in objective.curves:
+            known = ", ".join(objective.curves)
+            wanted = f"search for one of these: {known}" if known else f"{objective.name} has none"
+            self._note("search.pruner", f"{shown(name)} has no running value to prune by", wanted)
 
 
 def _keys(data: object, path: str) -> list[str]:

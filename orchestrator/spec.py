@@ -166,6 +166,40 @@ Dimension = Annotated[
 ]
 
 
+class MedianPrunerSpec(_Part):
+    """Stops a trial whose best running value is worse than the others' median at that step."""
+
+    name: Literal["median"] = Field(description="median or successive_halving")
+    startup_trials: int = Field(5, ge=0, description="a whole number of trials, at least 0")
+    warmup_steps: int = Field(0, ge=0, description="a whole number of steps, at least 0")
+    interval: int = Field(1, ge=1, description="a whole number of steps, at least 1")
+
+
+class HalvingPrunerSpec(_Part):
+    """Stops a trial that is not among the best 1 / ``reduction_factor`` at a rung.
+
+    Rung k, counted from 0, is at step
+    ``min_resource * reduction_factor ** (min_early_stopping_rate + k)``.
+    """
+
+    name: Literal["successive_halving"] = Field(description="median or successive_halving")
+    min_resource: int = Field(1, ge=1, description="a whole number of steps, at least 1")
+    reduction_factor: int = Field(4, ge=2, description="a whole number, at least 2")
+    min_early_stopping_rate: int = Field(0, ge=0, description="a whole number, at least 0")
+
+
+def _kind_of_pruner(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return f"<{name or 'median'}>"
+
+
+PrunerSpec = Annotated[
+    Annotated[MedianPrunerSpec, Tag("<median>")]
+    | Annotated[HalvingPrunerSpec, Tag("<successive_halving>")],
+    Discriminator(_kind_of_pruner),
+]
+
+
 class SearchSpec(_Part):
     """Trials chosen one after another by what the earlier ones showed.
 
@@ -182,6 +216,20 @@ class SearchSpec(_Part):
     objectives: dict[str, Literal["maximize", "minimize"]] = Field(
         min_length=1, description="metric: maximize or minimize, for at least one metric"
     )
+    pruner: PrunerSpec | None = Field(
+        None, description="{name: median} or {name: successive_halving}, or null for none"
+    )
+
+    @field_validator("pruner")
+    @classmethod
+    def _one_objective(cls, pruner: PrunerSpec | None, info: ValidationInfo) -> PrunerSpec | None:
+        n_objectives = len(info.data.get("objectives", ("unknown",)))
+        if pruner is not None and n_objectives > 1:
+            raise refusal(
+                f"a pruner with {n_objectives} objectives",
+                "one objective, by which running trials can be ranked; or no pruner",
+            )
+        return pruner
 
 
 class IntervalSpec(_Part):
@@ -304,6 +352,8 @@ def definition_of(spec: StudySpec) -> Mapping[str, object]:
         search = spec.search.model_dump()
         search["space"] = [list(pair) for pair in search["space"].items()]
         search["objectives"] = [list(pair) for pair in search["objectives"].items()]
+        if spec.search.pruner is None:
+            del search["pruner"]  # as searches were defined before there were pruners
     return {
         "objective": spec.objective,
         "base": spec.base,

@@ -28,6 +28,10 @@ class Watcher(Protocol):
         """A trial is complete, or has failed."""
         ...
 
+    def trial_pruned(self, plan: TrialPlan, step: int) -> None:
+        """A trial was stopped after a step, counted from 0."""
+        ...
+
 
 class StopRequest:
     """Made by a signal handler; the sweep stops at the next checkpoints.

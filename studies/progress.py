@@ -123,6 +123,10 @@ class ConsoleWatcher(ConsoleProgress):
         """Show how many units are done."""
         self._show(self._unit, n_units, total, f"{n_units} of {total} {self._unit}")
 
+    def trial_pruned(self, plan: TrialPlan, step: int) -> None:
+        """Say in a line that a trial was stopped early."""
+        self._bar.console.print(f"trial {plan.number} pruned after step {step}: {plan.label}")
+
     def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
         """Say in a line that a trial has ended."""
         if failure is None:

@@ -110,12 +110,14 @@ def launch(
         say(f"Interrupted; everything done is kept. Continue with: {again}")
         raise typer.Exit(exit_code)
     if last.blocks_executed == 0 and report.state == "done":
-        say(f"Nothing to run: all {last.blocks_reused} blocks of {study.study} are complete.")
+        done = f"all {last.blocks_reused} blocks of {study.study} are complete"
+        say(f"Nothing to run: {done}" + (", but for pruned trials." if last.units_spared else "."))
     else:
         say(
             f"{study.study} {report.state}: {last.blocks_executed} blocks run, "
             f"{last.blocks_reused} reused, {last.actors} actors, {last.model_loads} model loads"
             + (f", {last.units_per_s:.1f} {objective.unit}/s" if last.units_per_s else "")
+            + (f", {last.units_spared} {objective.unit} spared" if last.units_spared else "")
         )
     return report
 

@@ -74,13 +74,16 @@ class Watching:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.stages, self.progress, self.ended = [], [], []
+        self.stages, self.progress, self.ended, self.pruned = [], [], [], []
 
     def preparing(self, stage, done, total):
         self.stages.append((stage, done, total))
 
     def progressed(self, n_units, total):
         self.progress.append((n_units, total))
+
+    def trial_pruned(self, plan, step):
+        self.pruned.append((plan.number, step))
 
     def trial_ended(self, plan, failure):
         self.ended.append((plan.number, failure is None))
