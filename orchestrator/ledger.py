@@ -174,8 +174,6 @@ class Ledger:
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
         # what trials are pruned by has to last as records do
         self._publish_json(f"{block_folder(block_id)}/points.json", timed)
-            f"{block_folder(block_id)}/points.json", timed
-        )  # trials are pruned by it
         self._publish_json(f"{block_folder(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result

@@ -3,17 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
-    PositiveFloat,
     Tag,
     ValidationInfo,
     field_validator,
@@ -22,15 +18,12 @@ from pydantic import (
 
 from orchestrator.errors import Problem, refusal, shown, suggestion
 from orchestrator.identity import canonical_json
+from orchestrator.resources import BudgetSpec, Part, ResourcesSpec, RetrySpec
 
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ABLATION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 NOT_IN_BASE = "not in base"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-_SELECTOR = re.compile(rf"!?(?:{_LABEL}|in\({_LABEL}(?:, *{_LABEL})*\))")
-_SELECTOR_RULE = "a label's value, '!value', 'in(a, b)' or '!in(a, b)'"
-_RAYS_OWN = {"cpu": "cpus", "gpu": "gpus", "memory": "memory_gib"}
 
 
 def is_study_name(name: str) -> bool:
@@ -80,30 +73,6 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _whole_above_one(gpus: float) -> float:
-    if gpus > 1 and gpus != int(gpus):
-        raise refusal(f"{gpus} is no number of GPUs", "a fraction of one, or whole GPUs")
-    return gpus
-
-
-def _label_selector(selector: str) -> str:
-    if not _SELECTOR.fullmatch(selector):
-        raise refusal(f"{shown(selector)} selects no label", _SELECTOR_RULE)
-    return selector.replace(" ", "")  # Ray waits for ever for a label with a space
-
-
-def _absolute(path: str) -> str:
-    if not PurePosixPath(path).is_absolute():
-        raise refusal(f"{shown(path)} is not an absolute path", "a path that begins with /")
-    return path
-
-
-def _custom_resource(name: str) -> str:
-    if (own := _RAYS_OWN.get(name.lower())) is not None:
-        raise refusal(f"{shown(name)} is Ray's own", f"write resources.{own}")
-    return name
-
-
 STUDY_NAME_RULE = (
     "lower-case letters, digits, '.', '_' and '-', at most 64, a letter or digit first, no '..'"
 )
@@ -112,11 +81,7 @@ Changes = Annotated[dict[str, Any], Field(min_length=1)]
 Number = Annotated[float, PlainValidator(_number)]  # an int stays an int
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Range(_Part):
+class Range(Part):
     """The numbers from ``low`` to ``high``, both included; whole if both bounds are."""
 
     low: Number = Field(description="a number")
@@ -166,7 +131,7 @@ Dimension = Annotated[
 ]
 
 
-class MedianPrunerSpec(_Part):
+class MedianPrunerSpec(Part):
     """Stops a trial whose best running value is worse than the others' median at that step."""
 
     name: Literal["median"] = Field(description="median or successive_halving")
@@ -175,7 +140,7 @@ class MedianPrunerSpec(_Part):
     interval: int = Field(1, ge=1, description="a whole number of steps, at least 1")
 
 
-class HalvingPrunerSpec(_Part):
+class HalvingPrunerSpec(Part):
     """Stops a trial that is not among the best 1 / ``reduction_factor`` at a rung.
 
     Rung k, counted from 0, is at step
@@ -200,7 +165,7 @@ PrunerSpec = Annotated[
 ]
 
 
-class SearchSpec(_Part):
+class SearchSpec(Part):
     """Trials chosen one after another by what the earlier ones showed.
 
     ``parallel`` is part of the definition: it decides what the sampler knows when it chooses.
@@ -232,13 +197,13 @@ class SearchSpec(_Part):
         return pruner
 
 
-class IntervalSpec(_Part):
+class IntervalSpec(Part):
     """How sure the intervals around differences are to be."""
 
     level: float = Field(0.95, gt=0, lt=1, description="a number between 0 and 1, exclusive")
 
 
-class MeasureSpec(_Part):
+class MeasureSpec(Part):
     """What is compared, and with what."""
 
     primary: str = Field(description="the metric that answers the question")
@@ -249,64 +214,7 @@ class MeasureSpec(_Part):
     interval: IntervalSpec = Field(IntervalSpec(), description="a mapping: {level: 0.95}")
 
 
-class BudgetSpec(_Part):
-    """When to stop."""
-
-    max_trials: int = Field(200, ge=1, description="a whole number, at least 1")
-    max_failed_trials: int | None = Field(
-        None, ge=0, description="a whole number, at least 0, or null for any number"
-    )
-
-
-class ResourcesSpec(_Part):
-    """What the actors hold; decides how fast results come, not which.
-
-    ``threads`` are CPU threads per actor; they do decide the last bits of a sum.
-    ``checkpoint_every_s`` is how much work of a block a kill may cost, beyond the unit under way.
-    ``cache_gib`` is the most that the cache folder of the actors may hold; ``cache`` is that folder
-    on each node, and may be a node's own. ``memory_gib``, ``custom`` and ``labels`` choose nodes of
-    a cluster: RAM, custom resources and labels in Ray's sense; ``strategy`` fills nodes one after
-    another, or all alike.
-    """
-
-    actors: int | None = Field(
-        None, ge=1, description="a whole number, at least 1, or null for as many as fit"
-    )
-    gpus: Annotated[float, AfterValidator(_whole_above_one)] | None = Field(
-        None, ge=0, description="GPUs per actor, at least 0, or null for one where there are any"
-    )
-    cpus: float = Field(1, gt=0, description="a number above 0")
-    memory_gib: float | None = Field(
-        None, gt=0, description="GiB of RAM per actor, a number above 0, or null for no demand"
-    )
-    custom: dict[Annotated[str, AfterValidator(_custom_resource)], PositiveFloat] = Field(
-        {}, description="a mapping from names of resources to amounts per actor: {a100: 1}"
-    )
-    labels: dict[str, Annotated[str, AfterValidator(_label_selector)]] = Field(
-        {}, description="a mapping from labels of nodes to values: {zone: b}"
-    )
-    strategy: Literal["pack", "spread"] = Field("pack", description="pack or spread")
-    threads: int = Field(1, ge=1, description="a whole number, at least 1")
-    checkpoint_every_s: float = Field(
-        1.0, ge=0, description="seconds of work that a kill may cost, at least 0"
-    )
-    cache_gib: float = Field(20.0, gt=0, description="GiB, a number above 0")
-    cache: Annotated[str, AfterValidator(_absolute)] | None = Field(
-        None, description="an absolute path on every node, or null for the home's cache"
-    )
-
-
-class RetrySpec(_Part):
-    """When a block is given up; see :class:`orchestrator.endurance.RetryPolicy`."""
-
-    attempts: int = Field(3, ge=1, description="a whole number, at least 1")
-    backoff_s: float = Field(1.0, ge=0, description="seconds, at least 0")
-    patience_s: float = Field(600.0, ge=0, description="seconds, at least 0")
-    silence_s: float = Field(120.0, gt=0, description="seconds, above 0")
-    stall_s: float = Field(3600.0, gt=0, description="seconds, above 0")
-
-
-class StudySpec(_Part):
+class StudySpec(Part):
     """A question, and everything that is done to answer it. ``load_study`` fills ``base``."""
 
     study: Annotated[str, AfterValidator(_study_name)] = Field(description=STUDY_NAME_RULE)

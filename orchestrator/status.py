@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import is_running
-from orchestrator.scheduler import TrialState
+from orchestrator.trials import TrialState
 
 
 def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from orchestrator.results import (
     estimates,
     paired_differences,
 )
-from orchestrator.scheduler import BlockPlan, TrialState, TrialWork
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
+from orchestrator.trials import BlockPlan, TrialState, TrialWork
 
 
 @dataclass

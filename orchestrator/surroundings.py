@@ -9,8 +9,8 @@ from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.objective import Params
 from orchestrator.plan import TrialPlan
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure
 from orchestrator.tracking.protocol import Tracker
+from orchestrator.trials import Failure
 
 
 class Watcher(Protocol):

@@ -23,7 +23,7 @@ from orchestrator.observer import SweepObserver
 from orchestrator.outages import Patience, is_outage
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure, Scheduler, TrialOutcome, TrialState
+from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
 from orchestrator.search.judging import Course
 from orchestrator.search.pruning import Pruning
@@ -32,6 +32,7 @@ from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.surroundings import Surroundings
 from orchestrator.tracking.protocol import TrialEnd
+from orchestrator.trials import Failure, TrialOutcome, TrialState
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
@@ -191,16 +192,15 @@ class _Sweep:
             pruning.watch(self._submit(plan))
 
         if (baseline := record.spec.measure.baseline) is not None:
-            book.begin_with(
-                {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
-            )
-        for number, values in book.asked():
+            first = {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
+            self.patience(_BOOK, lambda: book.begin_with(first))
+        for number, values in self.patience(_BOOK, book.asked):
             admit(number, values)
             asked += 1
         while told < search.trials:
             must_ask = asked < min(search.trials, told + search.parallel)
             if must_ask and not self._is_stopping:
-                admit(*book.ask())
+                admit(*self.patience(_BOOK, book.ask))
                 asked += 1
             elif told in ended and not must_ask:
                 outcome, course = ended[told]
@@ -211,7 +211,7 @@ class _Sweep:
             else:
                 for settled in filter(None, map(pruning.settle, self._step())):
                     ended[settled[0].number] = settled
-                pruning.look()
+                self.patience(_LEDGER, pruning.look)
 
     def close(self) -> SweepReport:
         """Write down how the run ended."""
