@@ -118,12 +118,15 @@ class Site:
         device: ``cpu`` or ``cuda``.
         threads: CPU threads; part of what decides the last bits of a sum.
         cache_gib: The most that the folder may hold.
+        origin: The driver's cache, for a worker that may be on another machine; its own may then
+            be filled from there, and what it finds on its machine is checked. Else None.
     """
 
     cache: Path
     device: str
     threads: int
     cache_gib: float = 20.0
+    origin: Path | None = None
 
 
 class Objective(Protocol):
@@ -157,6 +160,10 @@ class Objective(Protocol):
         """Return how many units of work a block has."""
         ...
 
+    def affinity(self, params: Params) -> str:
+        """Name what a worker keeps warm for a trial: equal for trials that share all of it."""
+        ...
+
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Return everything that changes a block's records, but its stream numbers.
 
@@ -169,7 +176,10 @@ class Objective(Protocol):
     def prepare(
         self, params: Params, site: Site, progress: Callable[[str, int, int], None]
     ) -> None:
-        """Build what ``identity`` needs (a base model, say); runs once, on one replica."""
+        """Build what ``identity`` needs (a base model, say), or get it from ``site.origin``.
+
+        Of several processes that call it at once on one machine, one builds and the others wait.
+        """
         ...
 
     def open(self, site: Site) -> Worker:

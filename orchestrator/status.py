@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import is_running
-from orchestrator.scheduler import TrialState
+from orchestrator.trials import TrialState
 
 
 def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str,
         pruned before anybody noticed how far it had run; one that is not complete is
         ``waiting`` again when no driver runs.
     """
-    ledger = Ledger(str(home.ledger))
-    alive = is_running(study, home)
+    ledger = Ledger(home.ledger)
+    alive = memory["state"] == "running" and is_running(study, home)
     trials: Counter[str] = Counter({str(state): 0 for state in TrialState})
     blocks: Counter[str] = Counter({str(state): 0 for state in TrialState})
     for trial in memory["trials"]:

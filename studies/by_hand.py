@@ -30,7 +30,7 @@ from studies.objectives.edit_stream_workbench import (
     workbench_of,
 )
 from studies.objectives.method_errors import input_errors
-from studies.running import n_gpus
+from studies.pools import n_gpus
 
 
 @dataclass(frozen=True)

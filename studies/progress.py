@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from orchestrator.plan import TrialPlan
-from orchestrator.scheduler import Failure
+from orchestrator.trials import Failure
 
 _LINE_EVERY_S = 10.0
 

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Generator, Iterable, Mapping
 
-from orchestrator.executors.protocol import Event, Lost, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class InlineExecutor:
@@ -22,6 +23,7 @@ class InlineExecutor:
         self._item: WorkItem | None = None
         self._steps: Generator[None, None, Event] | None = None
         self._loads_of_the_gone = 0
+        self._held = ""
 
     def start(self) -> None:
         """Start the replica."""
@@ -36,9 +38,19 @@ class InlineExecutor:
         """One, or none while there is an item."""
         return int(self._item is None)
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """What the last item needed."""
+        return (self._held,) * self.free
+
     def launch(self, item: WorkItem) -> None:
         """Keep the item for the next ``poll``."""
         self._item = item
+
+    def abandon(self, block_id: str) -> None:
+        """Forget the item; it runs in the caller's own thread, and so not now."""
+        if self._item is not None and self._item.block_id == block_id:
+            self._item = self._steps = None
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Run the item to its next checkpoint; only an idle poll waits for its timeout."""
@@ -52,10 +64,10 @@ class InlineExecutor:
         try:
             next(self._steps)
         except StopIteration as end:
-            return [self._ended(self._replica, end.value)]
+            return [self._ended(self._replica, self._item, end.value)]
         return []
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing runs outside of ``poll``."""
         return {}
 
@@ -79,13 +91,19 @@ class InlineExecutor:
         return 1
 
     @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere."""
+        return NullTelemetry()
+
+    @property
     def model_loads(self) -> int:
         """What the replica has loaded, and those before it."""
         return self._loads_of_the_gone + (self._replica.loads if self._replica else 0)
 
-    def _ended(self, replica: Replica, event: Event) -> Event:
+    def _ended(self, replica: Replica, item: WorkItem, event: Event) -> Event:
         self._item = self._steps = None
-        if isinstance(event, Lost):  # its model is not what it loaded
+        self._held = item.affinity
+        if isinstance(event, Lost) and event.fault == "worker":  # its model is not what it loaded
             self._loads_of_the_gone += replica.loads
             self._replica = Replica(self._plan)
         return event

@@ -21,6 +21,8 @@ from orchestrator.plan import TrialPlan
 from orchestrator.search.judging import Course
 from orchestrator.spec import Range, SearchSpec
 
+_CAREFUL = {"pool_pre_ping": True}
+"""A database that was started anew is asked by new connections."""
 _DEFINITION = "definition"
 _TRIAL_ID = "trial_id"
 _LABEL = "label"
@@ -62,7 +64,7 @@ class TrialBook:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         digest = content_hash(definition)
-        database = optuna.storages.RDBStorage(storage)
+        database = optuna.storages.RDBStorage(storage, engine_kwargs=_CAREFUL)
         names = set(optuna.get_all_study_names(database))
         if name in names:
             old = optuna.load_study(study_name=name, storage=database)
@@ -152,8 +154,13 @@ class TrialBook:
 
         The sampler is made anew for each trial and path from the seed, the trial's number and
         the path, so that a search that was killed anywhere goes on choosing as an uninterrupted
-        one would.
+        one would. A trial that an outage kept from getting its values is the next one.
         """
+        assert self._search is not None
+        paths = self._search.space.keys()
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not paths <= frozen.params.keys():
+                return frozen.number, self._suggest(self._adopted(frozen))
         trial = self._study.ask()
         return trial.number, self._suggest(trial)
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial
 
 from orchestrator.curves import RunningValue
-from orchestrator.scheduler import Scheduler, TrialOutcome, TrialState
+from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
 from orchestrator.search.judging import Course, Judge
 from orchestrator.study_record import Entry, StudyRecord
+from orchestrator.trials import TrialOutcome, TrialState
 
 
 @dataclass

@@ -37,6 +37,17 @@ class Interleaved:
     def free(self):
         return sum(replica.free for replica in self._replicas)
 
+    @property
+    def holds(self):
+        return tuple(held for replica in self._replicas for held in replica.holds)
+
+    def abandon(self, block_id):
+        raise AssertionError("nothing here is silent")
+
+    @property
+    def telemetry(self):
+        return self._replicas[0].telemetry
+
     def launch(self, item):
         self._draw.choice([replica for replica in self._replicas if replica.free]).launch(item)
 
@@ -110,6 +121,14 @@ def outcome(lab):
         [told(trial) for trial in lab.book],
         files,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_disks():
+    """Checkpoints are many here, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture
