@@ -219,12 +219,14 @@ def test_pruning_spares_work_and_keeps_the_checkpoints(lab):
 
 
 def test_the_baseline_is_followed_and_never_pruned(lab):
-    settings = search(MEDIAN | {"startup_trials": 1}, trials=8, parallel=1).model_dump()
+    pruner = MEDIAN | {"startup_trials": 1}
+    settings = search(pruner, trials=6, sampler="random", seed=11).model_dump()
     settings["search"]["space"] = {"weight": [0.1, 0.9]}
     settings["measure"] = {"primary": "score", "baseline": {"weight": 0.1}}
     lab.run(study(**settings), make=interleaved(slots=1))
-    states = {(t["changes"]["weight"], t["state"]) for t in lab.memory["trials"]}
-    assert states == {(0.1, "complete"), (0.9, "complete")}  # trials of 0.1 are all the baseline
+    drawn = [trial["changes"]["weight"] for trial in lab.memory["trials"]]
+    assert drawn == [0.1, 0.9, 0.9, 0.9, 0.1, 0.9]  # the fifth is judged by 0.1, 0.9 and 0.9
+    assert lab.states == ["complete"] * 6
     assert all(len(trial.intermediate_values) == 4 for trial in lab.book)
 
 
@@ -354,14 +356,33 @@ def test_a_driver_killed_between_two_writes_of_its_book_comes_to_the_same(lab, u
     assert outcome(lab) == undisturbed
 
 
-@pytest.mark.parametrize("dirty_at", [1, 2])
-def test_what_a_broken_replica_measured_prunes_nothing(lab, tmp_path, undisturbed, dirty_at):
-    """Its points are gone when it is found out; they are measured anew, and judged anew."""
-    base = {"dirty_at": dirty_at, "once": str(tmp_path)}
-    report = lab.run(search(base=base), make=interleaved(slots=2))
-    assert report.state == "done"
-    assert report.last_run.model_loads == 3
-    assert outcome(lab)[:2] == undisturbed[:2]
+def test_what_a_broken_replica_measured_prunes_nothing(lab, another_lab, tmp_path):
+    """The sixth trial's replica breaks at the very unit that prunes it.
+
+    That is found out when it stops: its points are gone, are measured anew, and judged anew.
+    """
+    space = {"weight": [0.2, 0.4, 0.6, 0.8, 1.0], "dirty_at": [99, 4]}
+    found = []
+    for place, has_happened in ((another_lab(), True), (lab, False)):
+        marks = tmp_path / str(has_happened)
+        marks.mkdir()
+        if has_happened:
+            (marks / "dirty").touch()
+        base = {"per_block": 2, "once": str(marks)}
+        pruner = MEDIAN | {"warmup_steps": 0}
+        spec = search(pruner, base, trials=7, sampler="random", seed=3, space=space)
+        report = place.run(spec, make=interleaved(slots=1))
+        assert report.state == "done"
+        found.append((outcome(place), report.last_run.model_loads))
+    (expected, loads), (after, more_loads) = found
+    assert (loads, more_loads) == (1, 2)
+    assert after == expected
+    trials = lab.memory["trials"]
+    assert [(t["state"], t["changes"]["dirty_at"]) for t in trials[:6]] == [
+        *[("complete", 99)] * 5,
+        ("pruned", 4),
+    ]
+    assert trials[5]["pruned_at"]["step"] == 0
 
 
 def test_a_block_whose_replica_is_broken_every_time_fails_its_trial_and_is_not_tried_for_ever(lab):
