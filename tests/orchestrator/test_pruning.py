@@ -37,6 +37,13 @@ class Interleaved:
     def free(self):
         return sum(replica.free for replica in self._replicas)
 
+    @property
+    def holds(self):
+        return tuple(held for replica in self._replicas for held in replica.holds)
+
+    def abandon(self, block_id):
+        raise AssertionError("nothing here is silent")
+
     def launch(self, item):
         self._draw.choice([replica for replica in self._replicas if replica.free]).launch(item)
 
@@ -59,6 +66,10 @@ class Interleaved:
     def close(self):
         for replica in self._replicas:
             replica.close()
+
+    @property
+    def telemetry(self):
+        return self._replicas[0].telemetry
 
     @property
     def n_actors(self):
