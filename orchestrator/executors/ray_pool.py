@@ -82,7 +82,7 @@ class _Actor:
         self._replica.stop_asked = True
 
 
-@dataclass
+@dataclass(eq=False)
 class _Member:
     """One actor of the pool, and what it is busy with."""
 
