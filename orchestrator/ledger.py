@@ -10,6 +10,8 @@ Layout, on any fsspec URI::
     work/<id>/segment-<position>.parquet   records of a block under way, piece by piece
               points-<position>.json       points of running curves, with their timestamps
               state-<position>.bin         written last: from here the block can go on
+              claim.json                   whose the block is while it is worked on
+    sessions/<name>.json                   drivers at work
     studies/<study>.json                   what the driver remembers of a study
 
 Everything is written under a temporary name and renamed, and what is read back is checked
@@ -20,7 +22,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +192,7 @@ class Ledger:
 
     def checkpoint(
         self, block_id: str, segment: Segment, timestamp_ms: int, *, after: int = 0
-    ) -> None:
+    ) -> int:
         """Keep a segment, so that the block can go on behind it.
 
         The first to measure a point decides its timestamp: a segment that is made again after
@@ -201,6 +204,9 @@ class Ledger:
             timestamp_ms: When its points were measured.
             after: Position of the checkpoint before; 0 if there is none. Others may lie between,
                 damaged or left by another worker; they are no part of this one's records.
+
+        Returns:
+            Bytes of records and state that were written.
 
         Raises:
             ValueError: If the checkpoint before is damaged.
@@ -220,6 +226,7 @@ class Ledger:
         }
         head = json.dumps(header, sort_keys=True).encode()
         self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + state)
+        return len(records) + len(head) + 1 + len(state)
 
     def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
         """Return the last checkpoint of a block that is whole, and the records up to it."""
@@ -236,6 +243,10 @@ class Ledger:
                 continue
             return Resume(position, state), records
         return None
+
+    def position(self, block_id: str) -> int:
+        """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
+        return max(self._state_positions(block_id), default=0)
 
     def points(self, block_id: str) -> list[TimedPoint]:
         """Return all points of a block so far, in order."""
@@ -295,6 +306,29 @@ class Ledger:
     def study_names(self) -> list[str]:
         """Return the names of all remembered studies."""
         return [name.removesuffix(".json") for name in self._names("studies", "", ".json")]
+
+    # -- notes that drivers leave each other ----------------------------------------------
+
+    def note(self, folder: str, name: str, content: Mapping[str, object]) -> None:
+        """Leave a small note that is no part of a result, in place of one of the same name."""
+        self._publish_json(f"{folder}/{name}.json", content, is_result=False)
+
+    def read_note(self, folder: str, name: str) -> Any:
+        """Return a note, or None."""
+        return self._read_json(f"{folder}/{name}.json")
+
+    def notes(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Return names and contents of all notes in a folder."""
+        for file in self._names(folder, "", ".json"):
+            name = file.removesuffix(".json")
+            content = self.read_note(folder, name)
+            if content is not None:
+                yield name, content
+
+    def forget_note(self, folder: str, name: str) -> None:
+        """Take a note away, if it is there."""
+        with suppress(FileNotFoundError):
+            self._files.rm_file(f"{self._root}/{folder}/{name}.json")
 
     # -- files ----------------------------------------------------------------------------
 

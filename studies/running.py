@@ -19,7 +19,9 @@ from orchestrator.objective import Objective, Site
 from orchestrator.provenance import provenance
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, SweepReport, Watcher, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings, Watcher
+from orchestrator.sweep import SweepReport, run_sweep
+from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.protocol import Tracker
@@ -52,10 +54,13 @@ def run_study(
         How it ended, and why MLflow is not up to date, if it is not.
     """
     home.make()
-    tracker = PatientTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
-    around = surroundings(spec, objective, home, watcher, tracker, executor=executor, actors=actors)
-    with stopping_on_sigint(around.stop):
-        report = run_sweep(spec, objective, home, around)
+    mirror = MlflowMirror(home.mlflow_uri, home.artifacts)
+    with BackgroundTracker(PatientTracker(mirror, time.monotonic)) as tracker:
+        around = surroundings(
+            spec, objective, home, watcher, tracker, executor=executor, actors=actors
+        )
+        with stopping_on_sigint(around.stop):
+            report = run_sweep(spec, objective, home, around)
     return report, tracker.trouble
 
 
@@ -77,6 +82,7 @@ def surroundings(
         stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
+        backlog=lambda: tracker.backlog if isinstance(tracker, PatientTracker) else 0,
     )
 
 
@@ -89,15 +95,16 @@ def n_gpus() -> int:
 
 def _executor_maker(
     spec: StudySpec, objective: Objective, home: Home, name: ExecutorName, actors: int | None
-) -> Callable[[int], Executor]:
+) -> Callable[[int, str], Executor]:
     resources = spec.resources
 
-    def make(n_blocks: int) -> Executor:
+    def make(n_blocks: int, session: str) -> Executor:
         gpus = resources.gpus if resources.gpus is not None else float(n_gpus() > 0)
         device = "cuda" if gpus > 0 else "cpu"
         site = Site(home.cache.resolve(), device, resources.threads, resources.cache_gib)
         ledger, every_s = str(home.ledger.resolve()), resources.checkpoint_every_s
-        plan = ReplicaPlan(objective, ledger, site, every_s)
+        logs = home.logs.resolve()
+        plan = ReplicaPlan(objective, ledger, site, every_s, session, spec.study, logs)
         if name == "inline":
             return InlineExecutor(plan)
         # Ray takes seconds to import, and is not needed to say that nothing has to run.

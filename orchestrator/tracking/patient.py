@@ -32,6 +32,11 @@ class PatientTracker:
         self._not_before = 0.0
         self.trouble: str | None = None
 
+    @property
+    def backlog(self) -> int:
+        """How many calls wait to be made."""
+        return len(self._queue)
+
     def open(self, study: StudyHeader) -> None:
         """See :class:`Tracker`; never raises."""
         self._do(lambda: self._tracker.open(study))
@@ -54,8 +59,16 @@ class PatientTracker:
         self._not_before = 0.0
         self._do(lambda: self._tracker.finish_study(state, metrics, artifacts))
 
+    def try_again(self) -> None:
+        """Make the calls that wait, if it is time to; never raises."""
+        if self._queue:
+            self._send()
+
     def _do(self, call: Callable[[], None]) -> None:
         self._queue.append(call)
+        self._send()
+
+    def _send(self) -> None:
         if self._clock() < self._not_before:
             return
         while self._queue:

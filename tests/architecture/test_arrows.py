@@ -16,6 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("mpn", "orchestrator", "studies", "dashboards")
 MOST_LINES = 400
+RAY_ROOMS = tuple(
+    f"orchestrator.executors.{name}" for name in ("ray_pool", "ray_loopback", "ray_telemetry")
+)
 SHAPELESS = {"utils", "helpers", "common", "core", "base", "manager", "types"}
 
 
@@ -148,7 +151,7 @@ def test_modules_of_a_room_import_each_other_in_one_direction():
 @pytest.mark.parametrize(
     ("library", "at_home", "lazily"),
     [
-        ("ray", ("orchestrator.executors.ray_pool",), ("studies.doctor", "studies.running")),
+        ("ray", RAY_ROOMS, ("studies.doctor", "studies.running")),
         ("optuna", ("orchestrator.search",), ()),
         ("mlflow", ("orchestrator.tracking",), ()),
         ("datasets", ("mpn.data",), ()),

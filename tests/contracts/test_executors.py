@@ -246,6 +246,34 @@ class TestExecutor:
         assert values_of(lab.ledger, item.block_id) == expected_values(item.trial, (0,), 1000)
         assert lab.ledger.attempt(item.block_id)["units"] == 1000 - checkpoint[0].position
 
+    def test_a_cancelled_item_stops_alone_and_can_be_taken_up_again(self, lab):
+        executor = lab.another(2)
+        lab.run(*(lab.item() for _ in range(2 * executor.free)), executor=executor)  # all are warm
+        item = lab.item(units=1000, wait_ms=5, streams=(0,))
+        others = [lab.item(units=20, wait_ms=5, streams=(0,)) for _ in range(executor.free - 1)]
+        for one in (item, *others):
+            executor.launch(one)
+        executor.cancel([item.block_id, "no block"])
+        events = []
+        deadline = time.monotonic() + _PATIENCE_S
+        while len(events) < 1 + len(others) and time.monotonic() < deadline:
+            events += executor.poll(0.2)
+        executor.close()
+        expected = [Interrupted(item.block_id, 1), *(Finished(o.block_id, 1) for o in others)]
+        assert sorted(events, key=str) == sorted(expected, key=str)
+        assert not lab.ledger.is_complete(item.block_id)
+
+        params = {**item.params, "wait_ms": 0}
+        again = WorkItem(item.block_id, item.trial, params, item.streams, 1)
+        assert lab.one(again) == Finished(item.block_id, 1)
+        assert values_of(lab.ledger, item.block_id) == expected_values(item.trial, (0,), 1000)
+
+    def test_cancelling_what_does_not_run_changes_nothing(self, lab):
+        done, item = lab.item(), lab.item()
+        lab.one(done)
+        lab.executor.cancel([done.block_id, item.block_id])
+        assert lab.one(item) == Finished(item.block_id, 1)
+
     def test_closing_is_safe_before_the_start_and_twice(self, lab):
         executor = lab._make(lab.plan, 1)
         executor.close()

@@ -12,7 +12,8 @@ from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings
+from orchestrator.sweep import run_sweep
 from orchestrator.tracking.protocol import NullTracker
 
 
@@ -34,8 +35,15 @@ class DisorderedExecutor:
     def free(self):
         return self._slots - len(self._waiting)
 
+    @property
+    def holds(self):
+        return ("",) * self.free
+
     def launch(self, item):
         self._waiting.append(item)
+
+    def abandon(self, block_id):
+        raise AssertionError("nothing here is silent")
 
     def poll(self, timeout_s):
         if not self._waiting:
@@ -53,6 +61,10 @@ class DisorderedExecutor:
     @property
     def model_loads(self):
         return self._inner.model_loads
+
+    @property
+    def telemetry(self):
+        return self._inner.telemetry
 
 
 class Watching:
@@ -101,9 +113,14 @@ class Lab:
                 stop.ask()
 
         objective = ToyObjective(on_unit)
-        plan = ReplicaPlan(objective, str(self.home.ledger), Site(self.home.cache, "cpu", 1))
+
+        def make_executor(n_blocks, session):
+            self.asked_for.append(n_blocks)
+            site = Site(self.home.cache, "cpu", 1)
+            return make(ReplicaPlan(objective, str(self.home.ledger), site, session=session))
+
         around = Surroundings(
-            make_executor=lambda n_blocks: self.asked_for.append(n_blocks) or make(plan),
+            make_executor=make_executor,
             tracker=tracker or NullTracker(),
             watcher=self.watcher,
             stop=stop,

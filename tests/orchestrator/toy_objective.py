@@ -58,6 +58,9 @@ class ToyObjective:
     def units(self, params, streams):
         return params["units"] * len(streams)
 
+    def affinity(self, params):
+        return params["needs"] or ""
+
     def identity(self, params, cache):
         if params["needs"] and not (cache / params["needs"]).exists():
             return None
