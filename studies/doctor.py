@@ -50,7 +50,13 @@ def _ray() -> Check:
     import ray  # takes seconds
 
     try:
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address="local",
+            num_cpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
         answer = ray.get(ray.remote(lambda: 2).remote(), timeout=60)
         return Check("Ray", "starts, and runs a task", answer == 2)
     except Exception as error:  # whatever goes wrong is what the check is for
