@@ -155,6 +155,7 @@ class RayExecutor:
             resources: dict[str, Any] = {"address": settings.address}
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
+                # None would join a cluster that somebody has started on this machine
                 resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             with on_loopback() if private else contextlib.nullcontext():
                 start_ray(**resources)
