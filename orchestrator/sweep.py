@@ -110,8 +110,8 @@ def run_sweep(
                 search=spec.search,
             ),
         )
-        around.tracker.open(record.header)
         try:
+            around.tracker.open(record.header)
             if spec.search is None:
                 sweep.run_planned(book)
             else:
@@ -119,6 +119,7 @@ def run_sweep(
             return sweep.close()
         finally:
             sweep.executor.close()
+            book.close()
 
 
 class _Sweep:
