@@ -172,14 +172,16 @@ class Ledger:
         self._publish_json(f"{block_folder(block_id)}/attempt.json", attempt, is_result=False)
         all_points = _first([*self.points(block_id), *points])
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
-        self._publish_json(f"{block_folder(block_id)}/points.json", timed, is_result=False)
+        # what trials are pruned by has to last as records do
+        self._publish_json(f"{block_folder(block_id)}/points.json", timed)
         self._publish_json(f"{block_folder(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result
 
     def attempt(self, block_id: str) -> Mapping[str, Any]:
         """Return how a complete block came about: timings, host, attempt; may be empty."""
-        return self._read_json(f"{block_folder(block_id)}/attempt.json") or {}
+        content = self._read_json(f"{block_folder(block_id)}/attempt.json")
+        return content if isinstance(content, dict) else {}
 
     # -- work under way -------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class Ledger:
                     if part is None or _sha256(part) != digest:
                         raise ValueError(f"segment {number} is damaged")
                     records += from_parquet(part)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             return Resume(position, state), records
         return None
@@ -241,22 +243,27 @@ class Ledger:
         """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
         return max(self._state_positions(block_id), default=0)
 
-    def points(self, block_id: str) -> list[TimedPoint]:
-        """Return all points of a block so far, in order."""
+    def points(self, block_id: str, *, behind: int = 0) -> list[TimedPoint]:
+        """Return the points of a block so far, in order; those that are damaged are left out.
+
+        Args:
+            block_id: The block.
+            behind: Checkpoints up to this position are left out while the block is under way.
+        """
         contents = self._read_json(f"{block_folder(block_id)}/points.json")
         if contents is None:
             names = self._names(work_folder(block_id), "points-", ".json")
-            parts = [self._read_json(f"{work_folder(block_id)}/{name}") or [] for name in names]
-            contents = [content for part in parts for content in part]
-        times = [content.pop("timestamp_ms") for content in contents]
-        return _first(
-            TimedPoint(Point(**content), timestamp_ms)
-            for content, timestamp_ms in zip(contents, times, strict=True)
-        )
+            names = [name for name in names if name > f"points-{behind:08d}.json"]
+            parts = [self._read_json(f"{work_folder(block_id)}/{name}") for name in names]
+            contents = [content for part in parts if isinstance(part, list) for content in part]
+        if not isinstance(contents, list):
+            contents = []
+        return _first(filter(None, map(_timed_point, contents)))
 
     def _state_positions(self, block_id: str) -> list[int]:
         names = self._names(work_folder(block_id), "state-", ".bin")
-        return [int(name.removeprefix("state-").removesuffix(".bin")) for name in names]
+        numbers = [name.removeprefix("state-").removesuffix(".bin") for name in names]
+        return [int(number) for number in numbers if number.isdecimal()]
 
     def _state(self, block_id: str, position: int) -> tuple[dict[str, Any], bytes]:
         """Return header and state of one checkpoint; ValueError if it is damaged."""
@@ -275,8 +282,8 @@ class Ledger:
 
     def study(self, name: str) -> dict[str, Any] | None:
         """Return what is remembered of a study, or None."""
-        content: dict[str, Any] | None = self._read_json(f"studies/{name}.json")
-        return content
+        content = self._read_json(f"studies/{name}.json")
+        return content if isinstance(content, dict) else None
 
     def remember_study(
         self, name: str, content: Mapping[str, object], *, trials: Sequence[str] | None = None
@@ -336,7 +343,7 @@ class Ledger:
         data = self._read(name)
         try:
             return None if data is None else json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):  # nested as no writer of ours does
             return None
 
     def _names(self, folder: str, prefix: str, suffix: str) -> list[str]:
@@ -359,6 +366,18 @@ def _sha256(data: bytes) -> str:
 
 def _json(content: object) -> str:
     return json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def _timed_point(content: Any) -> TimedPoint | None:
+    try:
+        values = dict(content)
+        timestamp_ms = int(values.pop("timestamp_ms"))
+        point = Point(**values)
+        numbers = (point.stream, point.step, point.value)
+        sound = isinstance(point.metric, str) and all(isinstance(n, int | float) for n in numbers)
+        return TimedPoint(point, timestamp_ms) if sound else None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:

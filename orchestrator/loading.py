@@ -2,6 +2,7 @@
 
 import difflib
 import shlex
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,14 @@ from orchestrator.errors import (
 )
 from orchestrator.plan import examine
 from orchestrator.spec import NOT_IN_BASE, StudySpec
-from orchestrator.strict_yaml import Document, above, read
+from orchestrator.strict_yaml import (
+    DEEPEST_NESTING,
+    LARGEST_FILE,
+    LONGEST_KEY,
+    Document,
+    above,
+    read,
+)
 
 if TYPE_CHECKING:
     from orchestrator.objective import Objective
@@ -130,7 +138,12 @@ class _Study:
 
     def _document(self) -> Document:
         try:
-            return read(self._path.read_bytes())
+            kind = self._path.stat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would never end
+                found = "is no regular file"
+                return Document(problems=[Problem("", None, found, "a YAML file")])
+            with self._path.open("rb") as file:
+                return read(file.read(LARGEST_FILE + 1))
         except FileNotFoundError:
             found = "there is no such file"
             siblings = [one.name for one in self._path.parent.glob("*.yaml")]
@@ -155,6 +168,10 @@ class _Study:
     def _lay_over(self, override: str) -> None:
         path, equals, text = override.partition("=")
         path = path.strip()
+        if len(path) > LONGEST_KEY or path.count(".") >= DEEPEST_NESTING:
+            wanted = f"at most {LONGEST_KEY} characters and {DEEPEST_NESTING} keys"
+            self._refuse_override("", f"the path {shown(path)} is too long", wanted)
+            return
         if not equals or not all(path.split(".")):
             self._refuse_override("", f"{shown(override)} is not path=value", "base.layer=3, say")
             return
@@ -221,10 +238,18 @@ class _Study:
                 better = objective.metrics.get(name, direction)
                 if direction != better:
                     self._note(place, f"'{direction}' makes {name} worse", f"write {better}")
+            if spec.search.pruner is not None and name in objective.metrics:
+                self._judge_pruned(name, objective)
         for place, name in named.items():
             if name not in objective.metrics:
                 wanted = suggestion(name, objective.metrics, "Metrics")
                 self._note(place, f"{shown(name)} is not a metric of {objective.name}", wanted)
+
+    def _judge_pruned(self, name: str, objective: "Objective") -> None:
+        if name not in objective.curves:
+            known = ", ".join(objective.curves)
+            wanted = f"search for one of these: {known}" if known else f"{objective.name} has none"
+            self._note("search.pruner", f"{shown(name)} has no running value to prune by", wanted)
 
 
 def _keys(data: object, path: str) -> list[str]:

@@ -1,11 +1,12 @@
 """What the driver knows of a study while it runs, and how it is remembered in the ledger."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.curves import PrunedAt
 from orchestrator.identity import block_id, canonical_json, content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
@@ -17,9 +18,9 @@ from orchestrator.results import (
     estimates,
     paired_differences,
 )
-from orchestrator.scheduler import BlockPlan, TrialState, TrialWork
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
+from orchestrator.trials import BlockPlan, TrialState, TrialWork
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Entry:
         reused: Ids of those that were complete before this run.
         state: Where it stands.
         failure: Why it failed, or None.
+        pruned_at: Where it was stopped early, or None.
     """
 
     plan: TrialPlan
@@ -43,6 +45,7 @@ class Entry:
     reused: frozenset[str]
     state: TrialState = TrialState.WAITING
     failure: str | None = None
+    pruned_at: PrunedAt | None = None
 
     @property
     def work(self) -> TrialWork:
@@ -74,6 +77,7 @@ class Entry:
             "datasets": dict(self.datasets),
             "state": str(self.state),
             "failure": self.failure,
+            "pruned_at": None if self.pruned_at is None else asdict(self.pruned_at),
             "blocks": [
                 {"block_id": block.block_id, "streams": list(block.streams), "units": block.units}
                 for block in self.blocks
@@ -117,6 +121,7 @@ class StudyRecord:
     units_missing: int = 0
     """Units of work that this run has, or had, to do."""
     _missing: set[str] = field(default_factory=set)
+    _spared: dict[str, int] = field(default_factory=dict)
     _texts: dict[int, tuple[TrialState, str]] = field(default_factory=dict)
     _last_run: Mapping[str, Any] | None = None
     _baseline: Streams | None = None
@@ -163,6 +168,11 @@ class StudyRecord:
         """Blocks that this run has, or had, to execute."""
         return len(self._missing)
 
+    @property
+    def units_spared(self) -> int:
+        """Units of work that pruned trials left undone."""
+        return sum(self._spared.values())
+
     def admit(self, plan: TrialPlan) -> Entry:
         """Add a trial, and look up which of its blocks are complete."""
         blocks = tuple(plan_blocks(self.objective, plan, self.cache))
@@ -173,18 +183,38 @@ class StudyRecord:
         entry = Entry(plan, blocks, affinity, datasets, reused)
         self.entries[plan.number] = entry
         for block in blocks:  # one that several trials ask for runs once
+            self._spared.pop(block.block_id, None)
             if block.block_id not in entry.reused and block.block_id not in self._missing:
                 self._missing.add(block.block_id)
                 self.units_missing += block.units
         return entry
 
+    def prune(self, entry: Entry, pruned_at: PrunedAt) -> None:
+        """Note that a trial has ended early; nobody waits for what it left undone."""
+        entry.pruned_at = pruned_at
+        wanted = {
+            block.block_id
+            for other in self.entries.values()
+            if other.pruned_at is None
+            for block in other.blocks
+        }
+        for block in entry.blocks:
+            if block.block_id not in wanted and self.ledger.result(block.block_id) is None:
+                self._spared[block.block_id] = block.units - self.ledger.position(block.block_id)
+                if block.block_id in self._missing:
+                    self._missing.remove(block.block_id)
+                    self.units_missing -= block.units
+
     def trial_end(self, entry: Entry) -> TrialEnd:
         """Collect from the ledger what the tracker shows of a trial that has ended.
 
         Differences to the baseline are among it once that is complete; those of earlier trials
-        come with the end of the study.
+        come with the end of the study. Of a trial that was pruned there is the curve up to there,
+        and nothing to take for a result, whatever more its streams had done by then.
         """
         ids = [block.block_id for block in entry.blocks]
+        if entry.pruned_at is not None:
+            return self._pruned_end(ids, entry.pruned_at.step)
         streams: dict[int, Mapping[str, tuple[float, int]]] = {}
         for result in filter(None, map(self.ledger.result, ids)):
             streams |= result.summaries
@@ -211,6 +241,12 @@ class StudyRecord:
             int(max(finished_s, default=0.0) * 1000),
             entry.failure,
         )
+
+    def _pruned_end(self, ids: Sequence[str], step: int) -> TrialEnd:
+        every = (timed for i in ids for timed in self.ledger.points(i))
+        points = [timed for timed in every if timed.point.step <= step]
+        last_ms = max((timed.timestamp_ms for timed in points), default=0)
+        return TrialEnd(False, {}, points, last_ms, None, pruned=True)
 
     def shown_differences(self, differences: Mapping[str, Estimate]) -> dict[str, float]:
         """Return the differences to the baseline that a tracker shows, under its names."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dashboards.report import render_report
 from orchestrator.databases import quick_commits
 from orchestrator.home import Home
+from orchestrator.joining import JoinReport, join_sweep
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.provenance import provenance
@@ -20,7 +21,7 @@ from orchestrator.sweep import SweepReport, run_sweep
 from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import NullTracker, Tracker
 from orchestrator.tracking.rebuilding import rebuild
 from studies.analysis.tables import render_table
 from studies.objectives.registry import OBJECTIVES
@@ -66,6 +67,23 @@ def run_study(
             with stopping_on_signals(around.stop) as stopped:
                 report = run_sweep(spec, objective, home, around)
     return Ended(report, tracker.trouble, stopped.exit_code)
+
+
+def help_study(
+    spec: StudySpec, objective: Objective, home: Home, watcher: Watcher, wish: PoolWish
+) -> tuple[JoinReport, int]:
+    """Run blocks of a study that another driver runs; arguments as for :func:`run_study`.
+
+    Returns:
+        What was done, and the process's exit code, if it was interrupted.
+
+    Raises:
+        InputError: If nobody runs the study, or another version of it.
+    """
+    with room_for(spec, wish) as room:
+        around = surroundings(spec, objective, home, watcher, NullTracker(), wish, room)
+        with stopping_on_signals(around.stop) as stopped:
+            return join_sweep(spec, objective, Ledger(home.ledger), around), stopped.exit_code
 
 
 def mirror_again(study: str, home: Home) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.entities.view_type import ViewType
 
 from orchestrator.redaction import redact
@@ -18,6 +18,8 @@ _TRIAL_ID = "mpn.trial_id"
 _MIRRORED = "mpn.mirrored"
 _FAILURE = "mpn.failure"
 _PARENT = "mlflow.parentRunId"
+_STATE = "mpn.state"
+_STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _STATES = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -30,7 +32,7 @@ class _Child:
         status: As MLflow shows it.
         end_ms: When it ended; 0 until then.
         n_params: How many parameters are logged.
-        mirrored: ``complete`` or ``failed`` once that is logged whole; else None.
+        mirrored: ``complete``, ``pruned`` or ``failed`` once that is logged whole; else None.
         has_failure: Whether it says why it failed.
         differences: Those to the baseline that this process has logged.
     """
@@ -109,7 +111,7 @@ class MlflowMirror:
     def finish_trial(self, trial: TrialHeader, end: TrialEnd) -> None:
         """Log curves and final values, then close the run; a run that is whole is left alone."""
         child = self._child(trial)
-        state = "complete" if end.complete else "failed"
+        state = end.state
         if child.mirrored == state:
             return
         # The UI opens a comparison with the metric that was logged first.
@@ -123,12 +125,12 @@ class MlflowMirror:
             )
             for timed in end.points
         ]
-        self._client.log_batch(child.run_id, metrics=metrics)
+        self._client.log_batch(child.run_id, metrics=metrics, tags=[RunTag(_STATE, state)])
         if end.failure:
             self._client.set_tag(child.run_id, _FAILURE, shown_tag(end.failure))
         elif child.has_failure:
             self._client.delete_tag(child.run_id, _FAILURE)
-        status = "FINISHED" if end.complete else "FAILED"
+        status = _STATUSES[state]
         self._client.set_terminated(child.run_id, status, end_time=end.timestamp_ms)
         self._client.set_tag(child.run_id, _MIRRORED, state)  # last: all of it is there
         child.status, child.end_ms, child.mirrored = status, end.timestamp_ms, state

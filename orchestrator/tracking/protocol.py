@@ -64,6 +64,7 @@ class TrialEnd:
         points: Its running curves.
         timestamp_ms: When its last block ended; the same whenever it is mirrored.
         failure: Why it failed, or None.
+        pruned: Whether it was stopped early, and nothing is wrong with it.
     """
 
     complete: bool
@@ -71,6 +72,14 @@ class TrialEnd:
     points: Sequence[TimedPoint]
     timestamp_ms: int
     failure: str | None
+    pruned: bool = False
+
+    @property
+    def state(self) -> str:
+        """``complete``, ``pruned`` or ``failed``."""
+        if self.complete:
+            return "complete"
+        return "pruned" if self.pruned else "failed"
 
 
 class Tracker(Protocol):

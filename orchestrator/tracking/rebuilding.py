@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import TrialState
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.tracking.protocol import Tracker
+from orchestrator.trials import TrialState
 
 _ENDED = (TrialState.COMPLETE, TrialState.FAILED, TrialState.PRUNED)
 

@@ -91,4 +91,12 @@ def _trial(results: StudyResults, wanted: str) -> TrialResult:
             [Problem("trial", None, f"{wanted!r} is not here", known)],
             "Nothing was compared.",
         )
-    return by_name[wanted]
+    trial = by_name[wanted]
+    if trial.pruned_at is not None:
+        found = f"trial {trial.number} was pruned at step {trial.pruned_at['step']}"
+        raise InputError(
+            f"study {results.study}",
+            [Problem("trial", None, found, "a trial that ran to its end")],
+            "Nothing was compared.",
+        )
+    return trial

@@ -1,7 +1,7 @@
 """The edit-stream objective: one block of streams, edited and measured in all languages."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
 from mpn.errors import MpnInputError
-from mpn.metrics.summary import summarise
+from mpn.metrics.summary import EDIT_BY_EDIT, summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
 from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
@@ -28,6 +28,7 @@ class EditStreamObjective:
     name = "edit_stream"
     unit = "edits"
     metrics: Mapping[str, str] = DIRECTIONS
+    curves: Collection[str] = EDIT_BY_EDIT
 
     def resolve(self, params: Params) -> tuple[dict[str, object], list[Problem]]:
         """Fill in defaults, and check what can be checked without loading anything."""

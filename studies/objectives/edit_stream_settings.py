@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
 from mpn.editors.opening import EditorSettings
@@ -31,8 +31,8 @@ class StreamSettings(Settings):
         batch: Edits trained side by side under ``single``, of whatever streams of the block.
     """
 
-    count: PositiveInt = 5
-    edits: PositiveInt = 10
+    count: int = Field(5, gt=0, le=10_000)
+    edits: int = Field(10, gt=0, le=1_000_000)
     protocol: Literal["single", "sequential"] = "single"
     source_language: str = "en"
     seed: NonNegativeInt = 0

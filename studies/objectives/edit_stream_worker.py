@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from mpn.editors.opening import open_editor
-from mpn.metrics.summary import ALONG_THE_STREAM, summarise
+from mpn.metrics.summary import ALONG_THE_STREAM, EDIT_BY_EDIT, summarise
 from mpn.metrics.values import MetricValue
 from mpn.streams.edit_streams import EditStreams
 from mpn.streams.state import StreamsState
@@ -17,7 +17,7 @@ from studies.objectives.edit_stream_settings import EditStreamSettings, settings
 from studies.objectives.edit_stream_workbench import backbone_of, corpus_of, workbench_of
 from studies.objectives.method_errors import input_errors
 
-_CURVES = ("reliability", "cross_lingual_generality", "locality", "edit_retention_so_far")
+_CURVES = (*EDIT_BY_EDIT, *sorted(ALONG_THE_STREAM))
 
 
 class EditStreamWorker:

@@ -74,13 +74,16 @@ class Watching:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.stages, self.progress, self.ended = [], [], []
+        self.stages, self.progress, self.ended, self.pruned = [], [], [], []
 
     def preparing(self, stage, done, total):
         self.stages.append((stage, done, total))
 
     def progressed(self, n_units, total):
         self.progress.append((n_units, total))
+
+    def trial_pruned(self, plan, step):
+        self.pruned.append((plan.number, step))
 
     def trial_ended(self, plan, failure):
         self.ended.append((plan.number, failure is None))
@@ -99,6 +102,7 @@ class Lab:
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
+        self.meanwhile = lambda: None  # what happens elsewhere after each unit
         self.asked_for = []  # numbers of blocks that executors were made for
 
     @property
@@ -121,6 +125,7 @@ class Lab:
             if len(self.units) == self.kill_at:
                 raise Killed
             self.units.append((stream, position))
+            self.meanwhile()
             if len(self.units) == self.stop_at:
                 stop.ask()
 
