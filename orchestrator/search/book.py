@@ -83,6 +83,13 @@ class TrialBook:
             study.set_metric_names(list(directions))
         return TrialBook(study, search)
 
+    def close(self) -> None:
+        """Give the connections to the database back; nothing can be asked or told any more."""
+        storage = self._study._storage
+        storage.remove_session()
+        backend = getattr(storage, "_backend", storage)  # what Optuna puts a cache before
+        backend.engine.dispose()
+
     # -- planned trials -------------------------------------------------------------------
 
     def register(self, plans: Sequence[TrialPlan]) -> None:
