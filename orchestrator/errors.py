@@ -93,6 +93,29 @@ class WorkerLostError(OrchestratorError):
     """A worker died where nothing can take over its work."""
 
 
+class OutageError(OrchestratorError):
+    """A store stayed away for longer than a study waits for one.
+
+    Attributes:
+        store: Which.
+        reason: What it said last.
+        waited_s: For how long it was tried.
+    """
+
+    def __init__(self, store: str, reason: str, waited_s: float) -> None:
+        self.store = store
+        self.reason = reason
+        self.waited_s = waited_s
+        super().__init__(store, reason, waited_s)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store} could not be used for {self.waited_s:.0f} s: {self.reason}\n"
+            "The study stopped; every block that is complete and every checkpoint is kept. "
+            "Once it is back, continue with the same command."
+        )
+
+
 class StudyBusyError(OrchestratorError):
     """Another driver holds the study."""
 
@@ -106,8 +129,8 @@ class StudyBusyError(OrchestratorError):
     def __str__(self) -> str:
         return (
             f"study {self.study} in {self.home} is being run by another process\n"
-            "Nothing was launched. Wait for it, stop it, or use another --home. "
-            f"Watch it with: mpn status {self.study} --home {self.home}"
+            "Nothing was launched. Wait for it, stop it, help it with --join, or use another "
+            f"--home. Watch it with: mpn status {self.study} --home {self.home}"
         )
 
 

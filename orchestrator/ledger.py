@@ -10,6 +10,8 @@ Layout, on any fsspec URI::
     work/<id>/segment-<position>.parquet   records of a block under way, piece by piece
               points-<position>.json       points of running curves, with their timestamps
               state-<position>.bin         written last: from here the block can go on
+              claim.json                   whose the block is while it is worked on
+    sessions/<name>.json                   drivers at work
     studies/<study>.json                   what the driver remembers of a study
 
 Everything is written under a temporary name and renamed, and what is read back is checked
@@ -18,17 +20,13 @@ against the checksum in the file that was written last.
 
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import fsspec
 
 from orchestrator.objective import Point, Record, Resume, Segment, Summary
 from orchestrator.record_tables import from_parquet, to_parquet
+from orchestrator.stores import Store
 
 _STATE_MAGIC = "mpn-state-1"
 
@@ -70,9 +68,7 @@ class Ledger:
             uri: A folder, or any URI that fsspec knows.
         """
         self.uri = uri
-        self._files, root = fsspec.core.url_to_fs(uri)
-        self._root = root.rstrip("/")
-        self._is_local = "file" in _protocols(self._files)
+        self._store = Store(uri)
 
     # -- blocks ---------------------------------------------------------------------------
 
@@ -189,7 +185,7 @@ class Ledger:
 
     def checkpoint(
         self, block_id: str, segment: Segment, timestamp_ms: int, *, after: int = 0
-    ) -> None:
+    ) -> int:
         """Keep a segment, so that the block can go on behind it.
 
         The first to measure a point decides its timestamp: a segment that is made again after
@@ -201,6 +197,9 @@ class Ledger:
             timestamp_ms: When its points were measured.
             after: Position of the checkpoint before; 0 if there is none. Others may lie between,
                 damaged or left by another worker; they are no part of this one's records.
+
+        Returns:
+            Bytes of records and state that were written.
 
         Raises:
             ValueError: If the checkpoint before is damaged.
@@ -220,6 +219,7 @@ class Ledger:
         }
         head = json.dumps(header, sort_keys=True).encode()
         self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + state)
+        return len(records) + len(head) + 1 + len(state)
 
     def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
         """Return the last checkpoint of a block that is whole, and the records up to it."""
@@ -236,6 +236,10 @@ class Ledger:
                 continue
             return Resume(position, state), records
         return None
+
+    def position(self, block_id: str) -> int:
+        """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
+        return max(self._state_positions(block_id), default=0)
 
     def points(self, block_id: str) -> list[TimedPoint]:
         """Return all points of a block so far, in order."""
@@ -265,9 +269,7 @@ class Ledger:
 
     def discard_work(self, block_id: str) -> None:
         """Forget all checkpoints of a block."""
-        path = f"{self._root}/work/{block_id}"
-        if self._files.exists(path):
-            self._files.rm(path, recursive=True)
+        self._store.remove_folder(f"work/{block_id}")
 
     # -- what the driver remembers --------------------------------------------------------
 
@@ -296,39 +298,39 @@ class Ledger:
         """Return the names of all remembered studies."""
         return [name.removesuffix(".json") for name in self._names("studies", "", ".json")]
 
+    # -- notes that drivers leave each other ----------------------------------------------
+
+    def note(self, folder: str, name: str, content: Mapping[str, object]) -> None:
+        """Leave a small note that is no part of a result, in place of one of the same name."""
+        self._publish_json(f"{folder}/{name}.json", content, is_result=False)
+
+    def read_note(self, folder: str, name: str) -> Any:
+        """Return a note, or None."""
+        return self._read_json(f"{folder}/{name}.json")
+
+    def notes(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Return names and contents of all notes in a folder."""
+        for file in self._names(folder, "", ".json"):
+            name = file.removesuffix(".json")
+            content = self.read_note(folder, name)
+            if content is not None:
+                yield name, content
+
+    def forget_note(self, folder: str, name: str) -> None:
+        """Take a note away, if it is there."""
+        self._store.remove(f"{folder}/{name}.json")
+
     # -- files ----------------------------------------------------------------------------
 
     def _publish(self, name: str, data: bytes, *, is_result: bool = True) -> None:
-        """Write a file so that it is there whole, or not at all.
-
-        What is no part of a result need not outlast a machine that loses its power.
-        """
-        path = f"{self._root}/{name}"
-        self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        if not self._is_local:
-            self._files.pipe_file(path, data)  # an object store shows whole objects only
-            return
-        temporary = Path(f"{path}.{uuid.uuid4().hex}.part")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                if is_result:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a file; what is no part of a result need not outlast a loss of power."""
+        self._store.write(name, data, outlasts_power=is_result)
 
     def _publish_json(self, name: str, content: object, *, is_result: bool = True) -> None:
         self._publish(name, _json(content).encode() + b"\n", is_result=is_result)
 
     def _read(self, name: str) -> bytes | None:
-        path = f"{self._root}/{name}"
-        try:
-            data: bytes = Path(path).read_bytes() if self._is_local else self._files.cat_file(path)
-            return data
-        except FileNotFoundError:
-            return None
+        return self._store.read(name)
 
     def _read_json(self, name: str) -> Any:
         data = self._read(name)
@@ -338,12 +340,7 @@ class Ledger:
             return None
 
     def _names(self, folder: str, prefix: str, suffix: str) -> list[str]:
-        try:
-            paths = self._files.ls(f"{self._root}/{folder}", detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = sorted(path.rsplit("/", 1)[-1] for path in paths)
-        return [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+        return self._store.names(folder, prefix, suffix)
 
 
 def _block(block_id: str) -> str:
@@ -370,8 +367,3 @@ def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
 
 def _as_number(pair: tuple[str, object]) -> int:
     return int(pair[0])
-
-
-def _protocols(files: Any) -> tuple[str, ...]:
-    protocol = files.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

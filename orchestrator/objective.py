@@ -154,6 +154,10 @@ class Objective(Protocol):
         """Return how many units of work a block has."""
         ...
 
+    def affinity(self, params: Params) -> str:
+        """Name what a worker keeps warm for a trial: equal for trials that share all of it."""
+        ...
+
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Return everything that changes a block's records, but its stream numbers.
 

@@ -242,10 +242,13 @@ class ResourcesSpec(_Part):
 
 
 class RetrySpec(_Part):
-    """How often a block is tried, and how long to wait before the second time."""
+    """When a block is given up; see :class:`orchestrator.endurance.RetryPolicy`."""
 
     attempts: int = Field(3, ge=1, description="a whole number, at least 1")
     backoff_s: float = Field(1.0, ge=0, description="seconds, at least 0")
+    patience_s: float = Field(600.0, ge=0, description="seconds, at least 0")
+    silence_s: float = Field(120.0, gt=0, description="seconds, above 0")
+    stall_s: float = Field(3600.0, gt=0, description="seconds, above 0")
 
 
 class StudySpec(_Part):

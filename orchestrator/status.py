@@ -23,8 +23,8 @@ def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str,
         blocks are all complete is complete, whatever a killed driver last wrote; one that is
         not is ``waiting`` again when no driver runs.
     """
-    ledger = Ledger(str(home.ledger))
-    alive = is_running(study, home)
+    ledger = Ledger(home.ledger)
+    alive = memory["state"] == "running" and is_running(study, home)
     trials: Counter[str] = Counter({str(state): 0 for state in TrialState})
     blocks: Counter[str] = Counter({str(s): 0 for s in BlockState if s != BlockState.CANCELLED})
     for trial in memory["trials"]:

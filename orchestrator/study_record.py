@@ -23,6 +23,7 @@ class Entry:
     Attributes:
         plan: What it tries.
         blocks: Its blocks.
+        affinity: What replicas keep warm for it.
         reused: Ids of those that were complete before this run.
         state: Where it stands.
         failure: Why it failed, or None.
@@ -30,6 +31,7 @@ class Entry:
 
     plan: TrialPlan
     blocks: tuple[BlockPlan, ...]
+    affinity: str
     reused: frozenset[str]
     state: TrialState = TrialState.WAITING
     failure: str | None = None
@@ -37,7 +39,7 @@ class Entry:
     @property
     def work(self) -> TrialWork:
         """What the scheduler needs."""
-        return TrialWork(self.plan.number, self.plan.params, self.blocks)
+        return TrialWork(self.plan.number, self.plan.params, self.blocks, self.affinity)
 
     def header(self, objective: Objective, cache: Path) -> TrialHeader:
         """Describe the trial for a tracker."""
@@ -111,7 +113,8 @@ class StudyRecord:
         """Add a trial, and look up which of its blocks are complete."""
         blocks = tuple(plan_blocks(self.objective, plan, self.cache))
         ids = (block.block_id for block in blocks)
-        entry = Entry(plan, blocks, frozenset(i for i in ids if self.ledger.is_complete(i)))
+        reused = frozenset(i for i in ids if self.ledger.is_complete(i))
+        entry = Entry(plan, blocks, self.objective.affinity(plan.params), reused)
         self.entries[plan.number] = entry
         for block in blocks:  # one that several trials ask for runs once
             if block.block_id not in entry.reused and block.block_id not in self._missing:
@@ -161,12 +164,18 @@ class StudyRecord:
             if name in self.objective.metrics
         }
 
-    def save(self, state: str, last_run: Mapping[str, Any] | None) -> None:
+    def save(
+        self,
+        state: str,
+        last_run: Mapping[str, Any] | None,
+        progress: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write the study to the ledger.
 
         Args:
             state: ``running``, ``done``, ``failed`` or ``interrupted``.
             last_run: Figures of the last run that ended; None keeps those that are there.
+            progress: What this run is at, for those who watch; None once it has ended.
         """
         name = self.spec.study
         if last_run is not None:
@@ -182,6 +191,7 @@ class StudyRecord:
                 "state": state,
                 "provenance": dict(self.tags),
                 "last_run": self._last_run,
+                "progress": progress,
             },
             trials=[self._text(self.entries[number]) for number in sorted(self.entries)],
         )

@@ -5,69 +5,37 @@ be had again from the book and the ledger, so that killing it at any point loses
 """
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Protocol
 
 from orchestrator.databases import quick_commits
+from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import InputError
 from orchestrator.executors.on_demand import OnDemandExecutor
-from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
-from orchestrator.objective import Objective, Params
+from orchestrator.objective import Objective
+from orchestrator.observer import SweepObserver
+from orchestrator.outages import Patience, is_outage
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
+from orchestrator.scheduler import Failure, Scheduler, TrialOutcome, TrialState
 from orchestrator.search.book import TrialBook
+from orchestrator.sessions import Roster, present
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
-from orchestrator.tracking.protocol import Tracker, TrialEnd, TrialHeader
+from orchestrator.surroundings import Surroundings
+from orchestrator.tracking.protocol import TrialEnd, TrialHeader
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
 _MOST_CHORES = 64
+_BOOK, _LEDGER = "Optuna's storage", "the ledger"
 _STOPPED = "The study stopped; blocks that are complete are kept. Mend this and run it again."
-
-
-class Watcher(Protocol):
-    """Told what goes on, to show it."""
-
-    def preparing(self, stage: str, done: int, total: int) -> None:
-        """Something is built that all trials need."""
-        ...
-
-    def progressed(self, n_units: int, total: int) -> None:
-        """So many units of this run's total are done; a search's total grows."""
-        ...
-
-    def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
-        """A trial is complete, or has failed."""
-        ...
-
-
-class StopRequest:
-    """Made by a signal handler; the sweep stops at the next checkpoints.
-
-    Attributes:
-        asked: Whether it was made.
-        listeners: Called when it is made, from the signal handler.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.listeners: list[Callable[[], None]] = []
-
-    def ask(self) -> None:
-        """Make the request; asking again changes nothing."""
-        if not self.asked:
-            self.asked = True
-            for listener in self.listeners:
-                listener()
 
 
 @dataclass(frozen=True)
@@ -104,34 +72,6 @@ class SweepReport:
     last_run: LastRun
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a sweep is given by whoever starts it.
-
-    Attributes:
-        make_executor: Makes the executor for so many missing blocks.
-        tracker: The mirror.
-        watcher: Shows progress.
-        stop: Asked by a signal handler.
-        tags: Provenance for the tracker.
-        artifacts: Draws the study's tables and pages, file name to text.
-        clock: Seconds that do not go back.
-        poll_s: How long one pass may wait for something to happen.
-        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
-            whose cache is the driver's.
-    """
-
-    make_executor: Callable[[int], Executor]
-    tracker: Tracker
-    watcher: Watcher
-    stop: StopRequest
-    tags: Mapping[str, str]
-    artifacts: Callable[[StudyResults], Mapping[str, str]]
-    clock: Callable[[], float] = time.monotonic
-    poll_s: float = 0.2
-    prepare: Callable[[Params, PrepareProgress], None] | None = None
-
-
 def run_sweep(
     spec: StudySpec, objective: Objective, home: Home, around: Surroundings
 ) -> SweepReport:
@@ -151,15 +91,24 @@ def run_sweep(
         InputError: If the work found the input at fault; finished blocks are kept.
     """
     home.make()
-    with only_driver(spec.study, home), quick_commits(home.path):
-        record = StudyRecord(spec, objective, Ledger(str(home.ledger)), home.cache, around.tags)
-        sweep = _Sweep(record, around)
-        book = TrialBook.open(
-            home.optuna_uri,
-            spec.study,
-            definition={**definition_of(spec), "directions": dict(sweep.directions)},
-            directions=sweep.directions,
-            search=spec.search,
+    ledger = Ledger(home.ledger)
+    roster = Roster(ledger, spec.study, "main", around.clock)
+    with (
+        only_driver(spec.study, home),
+        quick_commits(home.path),
+        present(roster, around.sleep, is_alone=True),
+    ):
+        record = StudyRecord(spec, objective, ledger, home.cache, around.tags)
+        sweep = _Sweep(record, around, roster)
+        book = sweep.patience(
+            _BOOK,
+            lambda: TrialBook.open(
+                home.optuna_uri,
+                spec.study,
+                definition={**definition_of(spec), "directions": dict(sweep.directions)},
+                directions=sweep.directions,
+                search=spec.search,
+            ),
         )
         around.tracker.open(record.header)
         try:
@@ -175,13 +124,18 @@ def run_sweep(
 class _Sweep:
     """One run of one study."""
 
-    def __init__(self, record: StudyRecord, around: Surroundings) -> None:
-        self._record, self._around = record, around
+    def __init__(self, record: StudyRecord, around: Surroundings, roster: Roster) -> None:
+        self._record, self._around, self._roster = record, around, roster
         self.executor = OnDemandExecutor(
-            lambda: around.make_executor(record.blocks_missing or self._blocks_ahead)
+            lambda: around.make_executor(
+                record.blocks_missing or self._blocks_ahead, roster.own.name
+            )
         )
         retry = record.spec.retry
-        self._scheduler = Scheduler(self.executor, RetryPolicy(retry.attempts, retry.backoff_s))
+        self.patience = Patience(around.clock, self._pause, retry.patience_s)
+        self._observer = SweepObserver(record.spec.study, lambda: self.executor.telemetry)
+        policy = RetryPolicy(**retry.model_dump())
+        self._scheduler = Scheduler(self.executor, policy, self._observer)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._blocks_ahead = 1
         self._failures: list[Failure] = []
@@ -201,7 +155,7 @@ class _Sweep:
     def run_planned(self, book: TrialBook) -> None:
         """Run the trials that the study file lists."""
         plans = expand(self._record.spec, self._record.objective)
-        book.register(plans)
+        self.patience(_BOOK, lambda: book.register(plans))
         self._blocks_ahead = sum(map(self._n_blocks, plans))
         for plan in plans:
             self._prepare(plan)
@@ -266,7 +220,8 @@ class _Sweep:
             self.executor.n_actors,
             scheduler.units_executed / elapsed if elapsed > 0 else None,
         )
-        self._record.save(state, asdict(last_run))
+        self.patience(_LEDGER, lambda: self._record.save(state, asdict(last_run)))
+        self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
         ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
@@ -289,7 +244,7 @@ class _Sweep:
             prepare(plan.params, self._around.watcher.preparing)
 
     def _submit(self, plan: TrialPlan) -> None:
-        entry = self._record.admit(plan)
+        entry = self.patience(_LEDGER, lambda: self._record.admit(plan))
         self._scheduler.submit(entry.work, entry.reused)
 
     def _step(self) -> tuple[TrialOutcome, ...]:
@@ -311,7 +266,9 @@ class _Sweep:
             entry = self._record.entries[number]
             entry.state = TrialState.RUNNING
             self._chores.append(partial(self._mirror_start, entry))
-        done = self._scheduler.units_executed + sum(self.executor.progress().values())
+        done = self._scheduler.units_executed + sum(
+            sign.done for sign in self.executor.progress().values()
+        )
         self._around.watcher.progressed(done, self._record.units_missing)
         return step.ended
 
@@ -326,12 +283,13 @@ class _Sweep:
             entry.failure = f"{failure.reason}\n{failure.details}".strip()
             self._failures.append(failure)
             _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
-        end = self._record.trial_end(entry)
+        end = self.patience(_LEDGER, lambda: self._record.trial_end(entry))
         values = [end.metrics.get(name) for name in self.directions]
         self._chores.append(partial(self._mirror_end, entry, end))
         defined = [value for value in values if value is not None]
         is_whole = failure is None and len(defined) == len(values)
-        book.tell(entry.plan.number, defined if is_whole else None)
+        told = defined if is_whole else None
+        self.patience(_BOOK, lambda: book.tell(entry.plan.number, told))
         self._around.watcher.trial_ended(entry.plan, failure)
         budget = self._record.spec.budget.max_failed_trials
         if budget is not None and len(self._failures) > budget:
@@ -369,6 +327,40 @@ class _Sweep:
             self._chores.popleft()()
 
     def _save_now_and_then(self) -> None:
-        if self._around.clock() - self._saved_s >= _SAVE_EVERY_S:
-            self._record.save("running", None)
-            self._saved_s = self._around.clock()
+        """Write down how far the study is; a ledger that is away is tried again the next time."""
+        if self._around.clock() - self._saved_s < _SAVE_EVERY_S:
+            return
+        self._saved_s = self._around.clock()
+        try:
+            self._save()
+            self._roster.beat()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            _LOG.warning("the ledger cannot be written, %s", error)
+
+    def _pause(self, wait_s: float) -> bool:
+        """Wait while a store is away; tell that this driver lives, where it can be told."""
+        with suppress(OSError):
+            self._roster.beat()
+        self._around.sleep(wait_s)
+        return not self._around.stop.asked
+
+    def _save(self) -> None:
+        """Let others see how things stand."""
+        now_s = self._around.clock()
+        done = {block: sign.done for block, sign in self.executor.progress().items()}
+        progress = self._observer.progress(
+            self._scheduler.block_states().values(),
+            done,
+            units_executed=self._scheduler.units_executed,
+            units_missing=self._record.units_missing,
+            elapsed_s=0.0 if self._began_s is None else now_s - self._began_s,
+        )
+        self._record.save("running", None, progress)
+        self._measure()
+
+    def _measure(self) -> None:
+        states = self._scheduler.block_states().values()
+        backlog = len(self._chores) + self._around.backlog()
+        self._observer.measure(states, self.executor.n_actors, backlog)

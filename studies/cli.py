@@ -2,10 +2,12 @@
 
 import os
 import sys
+import traceback
 
 import typer
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.redaction import redact, redacted_logs
 from studies.commands import cluster, compare, data, edit, finetune, study, submit
 from studies.commands.options import EXIT_INTERRUPTED
 
@@ -32,6 +34,8 @@ app.add_typer(data.commands, name="data")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of the user's are said in full and end with exit code 2.
 
+    Whatever is said or logged is without credentials.
+
     Args:
         arguments: Words after ``mpn``; None takes the process's own.
     """
@@ -43,10 +47,14 @@ def main(arguments: list[str] | None = None) -> None:
     }.items():
         os.environ.setdefault(name, value)
     try:
-        app(arguments, obj=sys.argv[1:] if arguments is None else arguments)
+        with redacted_logs():
+            app(arguments, obj=sys.argv[1:] if arguments is None else arguments)
     except OrchestratorError as error:
-        typer.echo(str(error), err=True)
+        typer.echo(redact(str(error)), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped at once; what was checkpointed is kept", err=True)
         sys.exit(EXIT_INTERRUPTED)
+    except Exception:  # a fault of ours: with its traceback, but without credentials
+        typer.echo(redact(traceback.format_exc()), err=True)
+        sys.exit(1)

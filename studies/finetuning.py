@@ -18,7 +18,7 @@ from orchestrator.databases import quick_commits
 from orchestrator.errors import InputError, Problem
 from orchestrator.home import Home
 from orchestrator.provenance import provenance
-from orchestrator.sweep import StopRequest
+from orchestrator.surroundings import StopRequest
 from orchestrator.tracking.single_run import RunHeader, SingleRun
 from studies.objectives.method_errors import input_errors
 from studies.progress import StageProgress

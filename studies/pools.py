@@ -71,32 +71,31 @@ def room_for(spec: StudySpec, wish: PoolWish) -> Iterator[Callable[[], Room]]:
 
 def executor_maker(
     spec: StudySpec, objective: Objective, home: Home, wish: PoolWish, room: Callable[[], Room]
-) -> Callable[[int], Executor]:
-    """Return what makes the executor for so many missing blocks."""
+) -> Callable[[int, str], Executor]:
+    """Return what makes the executor for so many missing blocks, in a driver's session."""
     resources = spec.resources
 
-    def make(n_blocks: int) -> Executor:
+    def make(n_blocks: int, session: str) -> Executor:
         there = room()
         placement = there.placement
         plan = ReplicaPlan(
             objective,
-            str(home.ledger.resolve()),
+            home.ledger,
             _site(spec, home, wish, "cuda" if placement.gpus > 0 else "cpu"),
             resources.checkpoint_every_s,
+            session,
+            spec.study,
+            home.logs.resolve(),
         )
         if wish.executor == "inline":
             return InlineExecutor(plan)
         # Ray takes seconds to import, and is not needed to say that nothing has to run.
         from orchestrator.executors.ray_pool import PoolSettings, RayExecutor
 
-        wanted = wish.actors or resources.actors or max(1, there.actors)
-        settings = PoolSettings(
-            min(wanted, n_blocks),
-            placement.gpus,
-            placement.cpus,
-            wish.address,
-            placement.further_options if wish.address is not None else {},
-        )
+        asked = wish.actors or resources.actors
+        n_actors = min(asked or max(1, there.actors), n_blocks)
+        most = min(asked or n_blocks, n_blocks) if wish.address is not None else None
+        settings = PoolSettings(n_actors, placement, wish.address, most)
         return RayExecutor(plan, settings)
 
     return make
@@ -122,7 +121,8 @@ def n_gpus() -> int:
 def room_here(spec: StudySpec) -> Room:
     """Find out what an actor gets on this machine, and how many fit."""
     gpus = n_gpus()
-    placement = Placement.of(spec.resources, gpus_around=gpus > 0)
+    everything = Placement.of(spec.resources, gpus_around=gpus > 0)
+    placement = Placement(everything.gpus, everything.cpus)  # the rest chooses nodes of a cluster
     there = gpus / placement.gpus if placement.gpus else (os.cpu_count() or 1) / placement.cpus
     return Room(placement, int(there))
 

@@ -12,7 +12,9 @@ from orchestrator.objective import Objective
 from orchestrator.provenance import provenance
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, SweepReport, Watcher, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings, Watcher
+from orchestrator.sweep import SweepReport, run_sweep
+from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.protocol import Tracker
@@ -53,10 +55,11 @@ def run_study(
     """
     with room_for(spec, wish) as room:
         home.make()
-        tracker = PatientTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
-        around = surroundings(spec, objective, home, watcher, tracker, wish, room)
-        with stopping_on_signals(around.stop) as stopped:
-            report = run_sweep(spec, objective, home, around)
+        mirror = MlflowMirror(home.mlflow_uri, home.artifacts)
+        with BackgroundTracker(PatientTracker(mirror, time.monotonic)) as tracker:
+            around = surroundings(spec, objective, home, watcher, tracker, wish, room)
+            with stopping_on_signals(around.stop) as stopped:
+                report = run_sweep(spec, objective, home, around)
     return Ended(report, tracker.trouble, stopped.exit_code)
 
 
@@ -89,6 +92,7 @@ def surroundings(
         stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
+        backlog=lambda: tracker.backlog if isinstance(tracker, PatientTracker) else 0,
         prepare=own_preparation(spec, objective, home, wish),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from orchestrator.sweep import StopRequest
+from orchestrator.surroundings import StopRequest
 
 _OF_A_SIGNAL = 128  # what shells add to its number
 

@@ -1,9 +1,10 @@
 """An executor that starts only when something has to run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from orchestrator.executors.protocol import Event, Executor, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import Event, Executor, PrepareProgress, Sign, WorkItem
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class OnDemandExecutor:
@@ -27,17 +28,32 @@ class OnDemandExecutor:
         """At least one before the start."""
         return self._inner.free if self._inner else 1
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Nothing before the start."""
+        return self._inner.holds if self._inner else ("",)
+
     def launch(self, item: WorkItem) -> None:
         """Start, and launch."""
         self._running().launch(item)
+
+    def abandon(self, block_id: str) -> None:
+        """Nothing before the start."""
+        if self._inner:
+            self._inner.abandon(block_id)
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Nothing happens before the start."""
         return self._inner.poll(timeout_s) if self._inner else []
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing before the start."""
         return self._inner.progress() if self._inner else {}
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Nothing before the start."""
+        if self._inner:
+            self._inner.cancel(block_ids)
 
     def ask_to_stop(self) -> None:
         """Nothing before the start."""
@@ -53,6 +69,11 @@ class OnDemandExecutor:
     def n_actors(self) -> int:
         """None before the start."""
         return self._inner.n_actors if self._inner else 0
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere before the start."""
+        return self._inner.telemetry if self._inner else NullTelemetry()
 
     @property
     def model_loads(self) -> int:

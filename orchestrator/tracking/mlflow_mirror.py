@@ -8,7 +8,8 @@ from pathlib import Path
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.entities.view_type import ViewType
 
-from orchestrator.tracking.experiments import LONGEST_TAG, ensure_experiment, open_client
+from orchestrator.redaction import redact
+from orchestrator.tracking.experiments import ensure_experiment, open_client, shown_tag
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
 
 _STUDY = "mpn.study"
@@ -123,7 +124,7 @@ class MlflowMirror:
         ]
         self._client.log_batch(child.run_id, metrics=metrics)
         if end.failure:
-            self._client.set_tag(child.run_id, _FAILURE, end.failure[:LONGEST_TAG])
+            self._client.set_tag(child.run_id, _FAILURE, shown_tag(end.failure))
         elif child.has_failure:
             self._client.delete_tag(child.run_id, _FAILURE)
         status = "FINISHED" if end.complete else "FAILED"
@@ -182,7 +183,7 @@ class MlflowMirror:
                 for name, digest in trial.datasets.items()
             ],
         )
-        params = [Param(name, value) for name, value in trial.params.items()]
+        params = [Param(name, redact(value)) for name, value in trial.params.items()]
         # last: they tell that all of it is there
         self._client.log_batch(child.run_id, params=params)
         child.n_params = len(params)
@@ -217,6 +218,6 @@ class MlflowMirror:
             self._experiment,
             start_time=int(time.time() * 1000),
             run_name=name,
-            tags={key: value[:LONGEST_TAG] for key, value in tags.items()},
+            tags={key: shown_tag(value) for key, value in tags.items()},
         )
         return str(run.info.run_id)

@@ -21,7 +21,7 @@ from studies.commands.launching import (
     launch,
     pool_wish,
 )
-from studies.commands.options import HomeOption, home_of, usage_error
+from studies.commands.options import HomeOption, at_home, home_of, usage_error
 
 _OPTIONS = {
     "dataset.name": "--dataset",
@@ -48,6 +48,7 @@ FolderArgument = Annotated[Path, typer.Argument(help="A folder that mpn data tra
 
 
 @commands.command()
+@at_home
 def translate(
     context: typer.Context,
     model: Annotated[

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from orchestrator.errors import Problem
 from orchestrator.strict_yaml import read
-from studies.commands.options import EXIT_INTERRUPTED, HomeOption, home_of
+from studies.commands.options import EXIT_INTERRUPTED, HomeOption, at_home, home_of
 
 commands = typer.Typer()
 
 
 @commands.command()
+@at_home
 def finetune(
     encoder: Annotated[
         str, typer.Argument(help="A model folder, a name on the hub, scratch or mini.")

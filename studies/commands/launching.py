@@ -1,15 +1,17 @@
 """What every command does that runs a study: progress while it runs, and what came of it."""
 
-import logging
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from orchestrator.home import Home
-from orchestrator.scheduler import Failure
+from orchestrator.logs import logging_to, worker_name
+from orchestrator.redaction import redact
+from orchestrator.services import check_reachable
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import SweepReport
+from studies.commands.failures import failure_lines
 from studies.commands.options import usage_error
 from studies.pools import PoolWish
 
@@ -57,7 +59,7 @@ def pool_wish(
 
 def say(text: str) -> None:
     """Print a line for people on standard error."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(redact(text), soft_wrap=True, markup=False)
 
 
 def launch(
@@ -79,18 +81,23 @@ def launch(
         How it ended; done, or with failed trials.
 
     Raises:
+        InputError: If its ledger or Optuna's database cannot be used.
         typer.Exit: If it was interrupted.
     """
-    _log_to_file(home, study.study)
+    check_reachable(home.services)
     from studies.objectives.registry import OBJECTIVES
     from studies.progress import ConsoleWatcher
     from studies.running import run_study
 
     objective = OBJECTIVES[study.objective]
-    with ConsoleWatcher(objective.unit) as watcher:
+    log = home.logs / f"{study.study}.log"
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
         report, trouble, exit_code = run_study(study, objective, home, watcher, wish)
     for failure in report.failures:
-        say(_failure_lines(study.study, failure, home, again))
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
     if trouble:
         say(f"MLflow is not up to date ({trouble}); run the same command again to mend it")
     last = report.last_run
@@ -116,27 +123,3 @@ def exit_if_failed(report: SweepReport) -> None:
     """
     if report.state == "failed":
         raise typer.Exit(EXIT_FAILED_TRIALS)
-
-
-def _failure_lines(study: str, failure: Failure, home: Home, again: str) -> str:
-    """Say in six lines why a trial failed."""
-    return "\n".join(
-        [
-            f"trial {failure.trial} of {study} failed",
-            f"  attempt   {failure.attempt} of {failure.attempts}",
-            f"  cause     {failure.reason}",
-            f"  worker    {failure.worker or 'lost'}",
-            f"  log       {home.logs / (study + '.log')}",
-            f"  retried   not in this run; try again with: {again}",
-        ]
-    )
-
-
-def _log_to_file(home: Home, study: str) -> None:
-    home.logs.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=home.logs / f"{study}.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )

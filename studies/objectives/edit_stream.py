@@ -13,6 +13,7 @@ from mpn.metrics.summary import summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
 from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
+from orchestrator.identity import canonical_json
 from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
@@ -50,6 +51,11 @@ class EditStreamObjective:
     def units(self, params: Params, streams: Sequence[int]) -> int:
         """Edits of the streams."""
         return len(streams) * settings_of(params).streams.edits
+
+    def affinity(self, params: Params) -> str:
+        """The model, the corpus, and the layer whose queries are kept in memory."""
+        settings = settings_of(params)
+        return canonical_json({**settings.warm, "layer": settings.editor.reach.layer})
 
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.

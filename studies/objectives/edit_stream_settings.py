@@ -64,6 +64,16 @@ class EditStreamSettings(Settings):
     query_storage: Storage = "exact"
 
     @property
+    def warm(self) -> dict[str, object]:
+        """What a workbench is made of: trials in which it is equal share one."""
+        return {
+            "backbone": self.backbone.model_dump(mode="json"),
+            "dataset": self.dataset.model_dump(mode="json"),
+            "source_language": self.streams.source_language,
+            "query_storage": self.query_storage,
+        }
+
+    @property
     def engine_used(self) -> EngineName:
         """The engine that such edits need."""
         return "full" if self.editor.reach.under_own_dropout else self.engine

@@ -80,12 +80,7 @@ class EditStreamWorker:
             raise ReplicaDirtyError("the weights of the base model changed while it was edited")
 
     def _workbench(self, settings: EditStreamSettings) -> Workbench:
-        key = (
-            settings.backbone,
-            settings.dataset,
-            settings.streams.source_language,
-            settings.query_storage,
-        )
+        key = settings.warm
         if self._bench is None or self._key != key:
             self._bench = None  # give the memory back before more is asked for
             corpus = corpus_of(settings, self._site)

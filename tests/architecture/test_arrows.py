@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("mpn", "orchestrator", "studies", "dashboards")
 MOST_LINES = 400
 RAY_AT_HOME = (
-    "orchestrator.executors.ray_pool",
-    "orchestrator.executors.ray_starting",
+    *(
+        f"orchestrator.executors.ray_{name}"
+        for name in ("loopback", "pool", "starting", "telemetry")
+    ),
     "orchestrator.cluster",
     "orchestrator.cluster_jobs",
 )

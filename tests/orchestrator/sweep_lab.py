@@ -1,7 +1,9 @@
 """A home in a folder, in which tests run studies of the toy objective."""
 
+import time
 from pathlib import Path
 
+import fsspec
 import optuna
 from toy_objective import ToyObjective, toy_params
 
@@ -11,8 +13,10 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
 from orchestrator.results import StudyResults
+from orchestrator.services import Services
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings
+from orchestrator.sweep import run_sweep
 from orchestrator.tracking.protocol import NullTracker
 
 
@@ -34,8 +38,15 @@ class DisorderedExecutor:
     def free(self):
         return self._slots - len(self._waiting)
 
+    @property
+    def holds(self):
+        return ("",) * self.free
+
     def launch(self, item):
         self._waiting.append(item)
+
+    def abandon(self, block_id):
+        raise AssertionError("nothing here is silent")
 
     def poll(self, timeout_s):
         if not self._waiting:
@@ -53,6 +64,10 @@ class DisorderedExecutor:
     @property
     def model_loads(self):
         return self._inner.model_loads
+
+    @property
+    def telemetry(self):
+        return self._inner.telemetry
 
 
 class Watching:
@@ -78,9 +93,9 @@ class Lab:
     asks to stop or the driver dies; both are forgotten afterwards.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, services: Services | None = None) -> None:
         self.folder = folder
-        self.home = Home(folder)
+        self.home = Home(folder, services or Services())
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
@@ -88,9 +103,17 @@ class Lab:
 
     @property
     def ledger(self):
-        return Ledger(str(self.home.ledger))
+        return Ledger(self.home.ledger)
 
-    def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
+    def run(
+        self,
+        spec,
+        *,
+        make=InlineExecutor,
+        tracker=None,
+        artifacts=lambda results: {},
+        clock=time.monotonic,
+    ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
 
         def on_unit(stream, position):
@@ -101,14 +124,20 @@ class Lab:
                 stop.ask()
 
         objective = ToyObjective(on_unit)
-        plan = ReplicaPlan(objective, str(self.home.ledger), Site(self.home.cache, "cpu", 1))
+
+        def make_executor(n_blocks, session):
+            self.asked_for.append(n_blocks)
+            site = Site(self.home.cache, "cpu", 1)
+            return make(ReplicaPlan(objective, self.home.ledger, site, session=session))
+
         around = Surroundings(
-            make_executor=lambda n_blocks: self.asked_for.append(n_blocks) or make(plan),
+            make_executor=make_executor,
             tracker=tracker or NullTracker(),
             watcher=self.watcher,
             stop=stop,
             tags={},
             artifacts=artifacts,
+            clock=clock,
             poll_s=0.0,
         )
         try:
@@ -144,13 +173,20 @@ class Lab:
 
     def result_files(self):
         """All that the ledger holds of results, byte for byte."""
-        root = self.home.ledger / "blocks"
-        names = ("records.parquet", "result.json")
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.name in names
-        }
+        return result_files(self.home.ledger)
+
+
+def result_files(ledger):
+    """The same of the ledger at a URI."""
+    files, root = fsspec.core.url_to_fs(ledger)
+    files.invalidate_cache()
+    found = files.find(f"{root}/blocks") if files.exists(f"{root}/blocks") else []
+    names = ("records.parquet", "result.json")
+    return {
+        path.removeprefix(f"{root}/blocks/"): files.cat_file(path)
+        for path in found
+        if path.rsplit("/", 1)[-1] in names
+    }
 
 
 def study(**sections):

@@ -1,8 +1,10 @@
 import copy
+from dataclasses import asdict
 
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import problems_in
 from orchestrator.identity import content_hash
 from orchestrator.spec import Range, StudySpec, definition_of
@@ -55,7 +57,7 @@ def test_what_is_left_out_has_the_documented_defaults():
         "cache_gib": 20.0,
         "cache": None,
     }
-    assert spec.retry.model_dump() == {"attempts": 3, "backoff_s": 1.0}
+    assert spec.retry.model_dump() == asdict(RetryPolicy())
     search = study(search=SEARCH).search
     assert (search.seed, search.parallel) == (0, 4)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from filelock import FileLock
 from sweep_lab import Killed, Lab, study
@@ -82,7 +84,7 @@ def test_failed_trials_are_counted_with_the_blocks_they_lack(lab):
 
 def test_a_trial_whose_results_are_gone_waits_again(lab):
     lab.run(GRID)
-    path = sorted((lab.home.ledger / "blocks").rglob("result.json"))[0]
+    path = sorted((Path(lab.home.ledger) / "blocks").rglob("result.json"))[0]
     path.unlink()
     status = status_of(lab)
     assert status["trials"] == counts(complete=2, waiting=1)

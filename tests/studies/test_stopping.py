@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from orchestrator.sweep import StopRequest
+from orchestrator.surroundings import StopRequest
 from studies.stopping import stopping_on_signals
 
 
