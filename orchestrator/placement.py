@@ -72,9 +72,9 @@ class Placement:
         )
 
     @property
-    def actor_options(self) -> dict[str, Any]:
-        """The options of a Ray actor that is placed so."""
-        options: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+    def further_options(self) -> dict[str, Any]:
+        """The options of a Ray actor that is placed so, beside its CPUs and GPUs."""
+        options: dict[str, Any] = {}
         if self.memory_gib is not None:
             options["memory"] = int(self.memory_gib * _GIB)
         if self.custom:

@@ -63,6 +63,8 @@ class Surroundings:
         clock: Seconds that do not go back.
         sleep: Waits for so many of them.
         poll_s: How long one pass may wait for something to happen.
+        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
+            whose cache is the driver's.
         backlog: How many writes wait for the mirror.
         prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
             whose cache is the driver's.

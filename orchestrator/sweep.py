@@ -96,7 +96,7 @@ def run_sweep(
     with (
         only_driver(spec.study, home),
         quick_commits(home.path),
-        present(roster, around.sleep, is_alone=True),
+        present(roster, around.sleep, is_alone=home.services.ledger is None),
     ):
         record = StudyRecord(spec, objective, ledger, home.cache, around.tags)
         sweep = _Sweep(record, around, roster)

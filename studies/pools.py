@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +73,7 @@ def room_for(spec: StudySpec, wish: PoolWish) -> Iterator[Callable[[], Room]]:
 def executor_maker(
     spec: StudySpec, objective: Objective, home: Home, wish: PoolWish, room: Callable[[], Room]
 ) -> Callable[[int, str], Executor]:
-    """Return what makes the executor for so many missing blocks, in a driver's session."""
+    """Return what makes the executor for so many missing blocks."""
     resources = spec.resources
 
     def make(n_blocks: int, session: str) -> Executor:
@@ -93,9 +94,19 @@ def executor_maker(
         from orchestrator.executors.ray_pool import PoolSettings, RayExecutor
 
         asked = wish.actors or resources.actors
-        n_actors = min(asked or max(1, there.actors), n_blocks)
-        most = min(asked or n_blocks, n_blocks) if wish.address is not None else None
-        settings = PoolSettings(n_actors, placement, wish.address, most)
+        settings = PoolSettings(
+            min(asked or max(1, there.actors), n_blocks), placement.gpus, placement.cpus
+        )
+        if wish.address is not None:
+            from orchestrator.cluster import capacity
+
+            settings = replace(
+                settings,
+                address=wish.address,
+                options=placement.further_options,
+                room=None if asked else partial(capacity, placement),
+                most=n_blocks,
+            )
         return RayExecutor(plan, settings)
 
     return make
@@ -121,8 +132,7 @@ def n_gpus() -> int:
 def room_here(spec: StudySpec) -> Room:
     """Find out what an actor gets on this machine, and how many fit."""
     gpus = n_gpus()
-    everything = Placement.of(spec.resources, gpus_around=gpus > 0)
-    placement = Placement(everything.gpus, everything.cpus)  # the rest chooses nodes of a cluster
+    placement = Placement.of(spec.resources, gpus_around=gpus > 0)
     there = gpus / placement.gpus if placement.gpus else (os.cpu_count() or 1) / placement.cpus
     return Room(placement, int(there))
 

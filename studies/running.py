@@ -92,7 +92,7 @@ def surroundings(
         stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
-        backlog=lambda: tracker.backlog if isinstance(tracker, PatientTracker) else 0,
+        backlog=lambda: tracker.backlog if isinstance(tracker, BackgroundTracker) else 0,
         prepare=own_preparation(spec, objective, home, wish),
     )
 

@@ -6,14 +6,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster import capacity
 from orchestrator.errors import WorkerLostError
 from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.ray_loopback import on_loopback
@@ -23,7 +22,6 @@ from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.logs import open_log, worker_log, worker_name
 from orchestrator.objective import Params
-from orchestrator.placement import Placement
 
 _PROGRESS_EVERY_S = 1.0
 _PREPARE_POLL_S = 0.2
@@ -110,15 +108,22 @@ class PoolSettings:
 
     Attributes:
         n_actors: Number of actors. Those for which there is no room wait for nodes that join.
-        placement: What each actor holds of its node, and which nodes will do.
+        gpus: GPUs an actor; fractions share one.
+        cpus: CPUs an actor.
+        options: Further options of the actors, as for ``ray.remote``.
         address: A running cluster; None starts a private one on this machine.
-        most: The pool grows to as many actors, as nodes join that have room; None: it does not.
+        room: Tells for how many actors the cluster has room, busy or not; the pool grows with it.
+            None: it does not grow.
+        most: Actors to which it grows.
     """
 
     n_actors: int
-    placement: Placement
+    gpus: float
+    cpus: float
     address: str | None = None
-    most: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    room: Callable[[], int] | None = None
+    most: int = 0
 
 
 class RayExecutor:
@@ -149,9 +154,7 @@ class RayExecutor:
             private = settings.address is None
             resources: dict[str, Any] = {"address": settings.address}
             if private:
-                cores = max(
-                    os.cpu_count() or 1, math.ceil(settings.n_actors * settings.placement.cpus)
-                )
+                cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
                 resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             with on_loopback() if private else contextlib.nullcontext():
                 start_ray(**resources)
@@ -330,19 +333,20 @@ class RayExecutor:
 
     def _grow(self) -> None:
         """Ask for another actor for each that nodes have room for by now."""
-        most = self._settings.most
-        if most is None or time.monotonic() < self._grown_at + _GROW_EVERY_S:
+        room = self._settings.room
+        if room is None or time.monotonic() < self._grown_at + _GROW_EVERY_S:
             return
         self._grown_at = time.monotonic()
-        room = capacity(self._settings.placement)
-        for _ in range(min(room, most) - len(self._members)):
+        for _ in range(min(room(), self._settings.most) - len(self._members)):
             self._members.append(self._new_member())
 
     def _new_member(self) -> _Member:
         actor = ray.remote(concurrency_groups={"control": 1})(_Actor).options(
+            num_cpus=self._settings.cpus,
+            num_gpus=self._settings.gpus,
             max_restarts=0,
             max_task_retries=0,
-            **self._settings.placement.actor_options,
+            **self._settings.options,
         )
         handle = actor.remote(self._plan)
         return _Member(handle, handle.place.remote())

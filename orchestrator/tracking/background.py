@@ -29,6 +29,11 @@ class BackgroundTracker:
         """The last error, in one line, while the mirror lacks something; else None."""
         return self._tracker.trouble
 
+    @property
+    def backlog(self) -> int:
+        """How many calls wait."""
+        return self._calls.qsize() + self._tracker.backlog
+
     def __enter__(self) -> "BackgroundTracker":
         """Start the thread."""
         self._thread.start()

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("mpn", "orchestrator", "studies", "dashboards")
 MOST_LINES = 400
 RAY_AT_HOME = (
-    *(
-        f"orchestrator.executors.ray_{name}"
-        for name in ("loopback", "pool", "starting", "telemetry")
-    ),
+    "orchestrator.executors.ray_pool",
+    "orchestrator.executors.ray_starting",
+    "orchestrator.executors.ray_loopback",
+    "orchestrator.executors.ray_telemetry",
     "orchestrator.cluster",
     "orchestrator.cluster_jobs",
 )

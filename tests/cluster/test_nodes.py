@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def pool(cluster, tmp_path):
     nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
     ledger = Ledger(str(tmp_path / "ledger"))
     plan = ReplicaPlan(ToyObjective(), ledger.uri, Site(tmp_path / "cache", "cpu", 1), 0.0)
-    settings = PoolSettings(2, Placement(gpus=1, cpus=1), cluster.address, most=4)
+    room = partial(capacity, Placement(1, 1))
+    settings = PoolSettings(2, gpus=1, cpus=1, address=cluster.address, room=room, most=4)
     executor = RayExecutor(plan, settings)
     executor.start()
     yield executor, ledger, nodes
@@ -63,7 +65,7 @@ def until(executor, is_met):
 def test_the_pool_shrinks_and_grows_with_the_cluster(cluster, pool):
     executor, ledger, nodes = pool
     until(executor, lambda events: executor.free == 2)
-    assert capacity(Placement(gpus=1, cpus=1)) == 2
+    assert capacity(Placement(1, 1)) == 2
     items = [item(1), item(2)]
     for one in items:
         executor.launch(one)

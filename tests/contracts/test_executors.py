@@ -24,7 +24,6 @@ from orchestrator.executors.protocol import (
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
-from orchestrator.placement import Placement
 from orchestrator.sessions import Claims, Roster
 
 _PATIENCE_S = 60  # far more than anything here takes
@@ -41,7 +40,7 @@ def _on_demand(plan, n_actors):
 def _ray(plan, n_actors):
     from orchestrator.executors.ray_pool import PoolSettings, RayExecutor
 
-    return RayExecutor(plan, PoolSettings(n_actors, Placement(gpus=0, cpus=0.1)))
+    return RayExecutor(plan, PoolSettings(n_actors, gpus=0, cpus=0.1))
 
 
 RAY = pytest.param(_ray, id="ray", marks=pytest.mark.ray)

@@ -83,7 +83,7 @@ def test_what_the_driver_wrote_is_seen(watched):
         lost={"ActorDiedError": 1},
     )
     assert (seen.study, seen.unit, seen.state, seen.has_ended) == ("a", "numbers", "running", False)
-    assert seen.trials == {"waiting": 1, "running": 1, "complete": 0, "failed": 0}
+    assert seen.trials == {"waiting": 1, "running": 1, "complete": 0, "failed": 0, "pruned": 0}
     assert seen.blocks == {"waiting": 2, "running": 1, "complete": 1, "failed": 0, "cancelled": 0}
     assert (seen.units_done, seen.units_missing) == (14, 40)
     assert (seen.units_per_s, seen.left_s) == (2.0, 13.0)

@@ -123,7 +123,9 @@ def test_events_are_logged_with_what_they_are_about(observer, tmp_path):
 
 
 def replica(tmp_path, meter, **changes):
-    plan = ReplicaPlan(ToyObjective(), str(tmp_path / "ledger"), Site(tmp_path, "cpu", 1), 0.0, "a")
+    plan = ReplicaPlan(
+        ToyObjective(), str(tmp_path / "ledger"), Site(tmp_path, "cpu", 1), 0.0, study="a"
+    )
     work = WorkItem("b" * 64, 5, toy_params(**changes), (0, 1), 1)
     return Replica(plan, meter, "/logs/here.log").run(work)
 

@@ -52,13 +52,11 @@ def test_labels_choose_nodes_as_ray_does(selector, there, not_there):
 
 
 def test_the_options_of_an_actor_name_what_the_study_asks_for_and_nothing_else():
-    assert Placement(gpus=1, cpus=2).actor_options == {"num_cpus": 2, "num_gpus": 1}
+    assert Placement(gpus=1, cpus=2).further_options == {}
     resources = ResourcesSpec(
         memory_gib=1.5, custom={"a100": 1}, labels={"zone": "in(a, b)"}, strategy="spread"
     )
-    assert Placement.of(resources, gpus_around=False).actor_options == {
-        "num_cpus": 1,
-        "num_gpus": 0,
+    assert Placement.of(resources, gpus_around=False).further_options == {
         "memory": 1_610_612_736,
         "resources": {"a100": 1.0},
         "label_selector": {"zone": "in(a,b)"},

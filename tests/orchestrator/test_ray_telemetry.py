@@ -16,8 +16,8 @@ from toy_objective import ToyObjective
 
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.objective import Site
-from orchestrator.placement import Placement
-from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings
+from orchestrator.sweep import run_sweep
 from orchestrator.telemetry import METRICS
 from orchestrator.tracking.protocol import NullTracker
 
@@ -49,7 +49,7 @@ def swept(tmp_path_factory):
         plan = ReplicaPlan(
             ToyObjective(), str(lab.home.ledger), site, 0.0, "a", lab.home.logs.resolve()
         )
-        kept.append(Kept(plan, PoolSettings(2, Placement(gpus=0, cpus=0.1))))
+        kept.append(Kept(plan, PoolSettings(2, gpus=0, cpus=0.1)))
         return kept[0]
 
     around = Surroundings(make, NullTracker(), Watching(), StopRequest(), {}, lambda results: {})

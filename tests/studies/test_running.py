@@ -17,6 +17,6 @@ def test_what_a_study_says_of_resources_reaches_the_replica(tmp_path):
         NullTracker(),
         PoolWish("inline"),
     )
-    plan = around.make_executor(1, "session")._plan
+    plan = around.make_executor(1, "main")._plan
     assert plan.checkpoint_every_s == 0.25
     assert (plan.site.device, plan.site.threads, plan.site.cache_gib) == ("cpu", 2, 1.5)
