@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -85,7 +86,7 @@ class TrialBook:
 
     def close(self) -> None:
         """Give the connections to the database back; nothing can be asked or told any more."""
-        storage = self._study._storage
+        storage: Any = self._study._storage
         storage.remove_session()
         backend = getattr(storage, "_backend", storage)  # what Optuna puts a cache before
         backend.engine.dispose()
