@@ -561,3 +561,10 @@ def test_an_override_of_a_short_path_reaches_into_it_too(problems):
             "nothing can be set inside [{}], which search.space.editor is",
         )
     ]
+
+
+def test_credentials_have_no_place_in_a_study(problems):
+    found = "holds a password, or another credential"
+    text = SOUND + "expect: Yes, says https://me:secret@there/x\n"
+    assert problems(text) == [(6, "expect", found)]
+    assert ("--set", "base.x", found) in problems(SOUND, "base.x=password=abc")
