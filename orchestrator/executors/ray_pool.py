@@ -199,8 +199,12 @@ class RayExecutor:
         return tuple(member.holds for member in self._members if member.is_free)
 
     def launch(self, item: WorkItem) -> None:
-        """Give the item to a free actor: one warm for it, else one that is not warm at all."""
-        free = [member for member in self._members if member.is_free]
+        """Give the item to a free actor: one warm for it, else one that is not warm at all.
+
+        Whoever starts on demand has an item before any actor is up; Ray keeps it for the first.
+        """
+        idle = [member for member in self._members if member.item is None]
+        free = [member for member in idle if member.is_free] or idle
         fit = {item.affinity: 0, "": 1}
         member = min(free, key=lambda member: fit.get(member.holds, 2))
         member.item, member.done, member.holds = item, 0, item.affinity
@@ -324,7 +328,10 @@ class RayExecutor:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise WorkerLostError(f"no replica can start: {error}") from error
-            self._replace(member)
+            if member.item is None:
+                self._replace(member)
+            else:
+                member.coming = None  # its item is lost, and takes it along
 
     def _replace(self, member: _Member) -> None:
         self._loads_of_the_gone += member.loads

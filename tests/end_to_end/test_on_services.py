@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import ray
 import toy_objective
 from command_line import CommandLine, kill_group
+from mlflow import MlflowClient
 from mlflow_view import shown
 from ray.cluster_utils import Cluster
 from servers import PASSWORD, S3_SECRET
@@ -74,14 +76,16 @@ def services(postgres, s3, mlflow_server):
 
 @pytest.fixture
 def fresh_mlflow(mlflow_server, postgres, s3):
-    """The server with nothing in it."""
+    """The server with no study in it; call it to have it lose all that it has."""
+    client = MlflowClient(mlflow_server.uri)
+    for experiment in client.search_experiments():
+        client.rename_experiment(experiment.experiment_id, uuid.uuid4().hex)
 
     def lose():
         mlflow_server.stop()
         mlflow_server.database, mlflow_server.artifacts = postgres.fresh_uri(), s3.fresh_uri()
         mlflow_server.start()
 
-    lose()
     return lose
 
 
