@@ -1,7 +1,6 @@
 """What can happen to a running study, and how it is made to happen for real."""
 
 import contextlib
-import os
 import random
 import shutil
 import signal
@@ -107,7 +106,8 @@ class Chaos:
         before, deadline = self._kept_so_far(), time.monotonic() + _PATIENCE_S
         while self._kept_so_far() == before:
             if self.driver.poll() is not None:
-                assert self._wait() != 0, "the study was done before all had happened"
+                code = self._wait()  # done too soon, or at a loss for its stores
+                assert code == 1, "\n".join(self.said)
                 self.continue_it()
             assert time.monotonic() < deadline, "nothing goes on any more"
             time.sleep(0.05)
@@ -196,6 +196,3 @@ def drawn(seed: int, counts: dict[str, int]) -> list[str]:
     faults = [kind for kind, n in counts.items() for _ in range(n)]
     random.Random(seed).shuffle(faults)
     return faults
-
-
-os.environ.setdefault("MPN_CHAOS_HOME", "")

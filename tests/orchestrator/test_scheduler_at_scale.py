@@ -1,4 +1,4 @@
-"""10,000 blocks on 1,000 replicas that are killed, fall silent, lose their ledger and their nodes."""
+"""10,000 blocks on 1,000 replicas that are killed, fall silent, lose ledger and nodes."""
 
 import pytest
 
