@@ -46,11 +46,12 @@ class RunningValue:
     def read(self) -> None:
         """Take in the points that are new in the ledger."""
         for block, position in self._positions.items():
-            self._positions[block] = self._ledger.position(block)
+            reached = self._ledger.position(block)
             for timed in self._ledger.points(block, behind=position):
                 point = timed.point
                 values = self._streams[point.stream].values.setdefault(point.step, {})
                 values.setdefault(point.metric, point.value)
+            self._positions[block] = reached
 
     def steps(self) -> Iterator[tuple[int, float]]:
         """Yield each further step that all streams have made, once, and the value after it.

@@ -190,7 +190,8 @@ class _Sweep:
             plan = trial_for(record.spec, record.objective, number, values)
             self._blocks_ahead = search.parallel * self._n_blocks(plan)
             self._prepare(plan)
-            pruning.watch(self._submit(plan))
+            entry = self._submit(plan)
+            self.patience(_LEDGER, lambda: pruning.watch(entry))
 
         if (baseline := record.spec.measure.baseline) is not None:
             first = {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
@@ -210,8 +211,10 @@ class _Sweep:
             elif self._is_stopping and self._scheduler.is_idle:
                 return
             else:
-                for settled in filter(None, map(pruning.settle, self._step())):
-                    ended[settled[0].number] = settled
+                for outcome in self._step():
+                    settled = self.patience(_LEDGER, partial(pruning.settle, outcome))
+                    if settled is not None:
+                        ended[outcome.number] = settled
                 self.patience(_LEDGER, pruning.look)
 
     def close(self) -> SweepReport:
@@ -286,7 +289,7 @@ class _Sweep:
         entry, failure = self._record.entries[outcome.number], outcome.failure
         entry.state = outcome.state
         if course is not None and course.pruned_at is not None:
-            self._record.prune(entry, course.pruned_at)
+            self.patience(_LEDGER, partial(self._record.prune, entry, course.pruned_at))
         if failure is not None:
             if failure.problems:
                 self._abandon(failure.reason, book)
