@@ -30,12 +30,12 @@ from orchestrator.ledger import Ledger
 from orchestrator.loading import load_study
 from orchestrator.objective import Objective, Site
 from orchestrator.plan import TrialPlan
-from orchestrator.scheduler import Failure
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.protocol import StudyHeader, TrialEnd, TrialHeader
+from orchestrator.trials import Failure
 from studies.pools import PoolWish
 from studies.running import bundled_specs, surroundings
 

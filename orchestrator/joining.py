@@ -15,10 +15,11 @@ from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.identity import content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
-from orchestrator.scheduler import BlockPlan, Failure, Scheduler, TrialWork
+from orchestrator.scheduler import Scheduler
 from orchestrator.sessions import Roster
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.surroundings import Surroundings
+from orchestrator.trials import BlockPlan, Failure, TrialWork
 
 _READ_EVERY_S = 2.0
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.ledger import Ledger
 from orchestrator.logs import worker_name
-from orchestrator.scheduler import BlockState, TrialState
 from orchestrator.study_memory import checked
+from orchestrator.trials import BlockState, TrialState
 
 _WINDOW_S = 60.0
 

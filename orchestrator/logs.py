@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.own_files import own_file
 from orchestrator.redaction import redact
 
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039
@@ -65,6 +66,9 @@ def logging_to(path: Path, **always: object) -> Iterator[None]:
     Args:
         path: The file; its folder is made.
         always: Fields of every line.
+
+    Raises:
+        InputError: If a link stands where the file should be.
     """
     handler = open_log(path, **always)
     try:
@@ -78,7 +82,7 @@ def logging_to(path: Path, **always: object) -> Iterator[None]:
 def open_log(path: Path, **always: object) -> logging.Handler:
     """Do what :func:`logging_to` does, to the end of the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = logging.FileHandler(own_file(path), encoding="utf-8", delay=True)
     handler.setFormatter(JsonLines(**always))
     handler.setLevel(logging.INFO)
     root = logging.getLogger()

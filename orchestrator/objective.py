@@ -1,6 +1,6 @@
 """What a study can ask: the one interface between the orchestrator and the work itself."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -141,6 +141,12 @@ class Objective(Protocol):
     """What one unit of a segment's position is, in the plural: ``edits``."""
     metrics: Mapping[str, str]
     """Headline metrics: name to ``maximize`` or ``minimize``."""
+    curves: Collection[str]
+    """Those whose points tell early what they will be: the mean of a stream's points so far.
+
+    Where there are any, each step of a stream, from 0, has a point of some metric, and all points
+    of a step come in one segment.
+    """
 
     def resolve(self, params: Params) -> tuple[dict[str, object], "list[Problem]"]:
         """Fill in defaults; say everything that is wrong, with places relative to ``params``."""

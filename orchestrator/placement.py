@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.spec import ResourcesSpec
+from orchestrator.resources import ResourcesSpec
 
 _GIB = 2**30
 _DIGITS = 6  # Ray counts in ten-thousandths; what floats add beyond that is noise

@@ -7,11 +7,9 @@ thread; what time it is, is an argument.
 import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.endurance import Endurance, RetryPolicy, Vigil
-from orchestrator.errors import Problem
 from orchestrator.executors.protocol import (
     Event,
     Executor,
@@ -22,105 +20,20 @@ from orchestrator.executors.protocol import (
     Taken,
     WorkItem,
 )
-from orchestrator.objective import Params
 from orchestrator.queueing import ReadyQueue
-from orchestrator.redaction import redact
+from orchestrator.trials import (
+    BlockPlan,
+    BlockState,
+    Failure,
+    TrialOutcome,
+    TrialState,
+    TrialWork,
+)
 
 _TWIN_WAIT_S = 0.5
 _TAKEN_WAIT_S = 2.0
 _LOOK_EVERY_S = 1.0
 _NOT_LOOKED_S = 10.0  # a driver that looked away for so long knows nothing of who is silent
-
-
-class BlockState(StrEnum):
-    """Where a block stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    COMPLETE = "complete"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class TrialState(StrEnum):
-    """Where a trial stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    COMPLETE = "complete"
-    FAILED = "failed"
-    PRUNED = "pruned"
-
-
-@dataclass(frozen=True)
-class BlockPlan:
-    """A block of a trial: some of its streams.
-
-    Attributes:
-        block_id: Hash of everything that decides its records.
-        streams: Its streams.
-        units: How many units of work it has.
-    """
-
-    block_id: str
-    streams: tuple[int, ...]
-    units: int
-
-
-@dataclass(frozen=True)
-class TrialWork:
-    """What the scheduler needs to know of a trial."""
-
-    number: int
-    params: Params
-    blocks: tuple[BlockPlan, ...]
-    affinity: str = ""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial failed; rendered in six lines. It may be shown: it holds no credentials.
-
-    Attributes:
-        trial: Its number.
-        attempt: The try at the block that failed it.
-        attempts: The most tries that a block has.
-        reason: The cause, in one line.
-        worker: Where it ran, or "".
-        details: The traceback, or "".
-        problems: What is wrong with the user's input, if that is at fault.
-        streams: The block's streams.
-        position: Units of the block that were done before; None if that is not known.
-        units: How many the block has.
-        log: File in which the worker said more, or "".
-        why_final: Why the block is not tried again, in a few words.
-    """
-
-    trial: int
-    attempt: int
-    attempts: int
-    reason: str
-    worker: str
-    details: str
-    problems: tuple[Problem, ...] = ()
-    streams: tuple[int, ...] = ()
-    position: int | None = None
-    units: int = 0
-    log: str = ""
-    why_final: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", redact(self.reason))
-        object.__setattr__(self, "details", redact(self.details))
-
-
-@dataclass(frozen=True)
-class TrialOutcome:
-    """A trial that has ended."""
-
-    number: int
-    state: TrialState
-    failure: Failure | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import InputError, problems_in
-from orchestrator.scheduler import TrialState
+from orchestrator.trials import TrialState
 
 
 class _Part(BaseModel):

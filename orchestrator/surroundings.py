@@ -9,8 +9,8 @@ from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.objective import Params
 from orchestrator.plan import TrialPlan
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure
 from orchestrator.tracking.protocol import Tracker
+from orchestrator.trials import Failure
 
 
 class Watcher(Protocol):
@@ -26,6 +26,10 @@ class Watcher(Protocol):
 
     def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
         """A trial is complete, or has failed."""
+        ...
+
+    def trial_pruned(self, plan: TrialPlan, step: int) -> None:
+        """A trial was stopped after a step, counted from 0."""
         ...
 
 

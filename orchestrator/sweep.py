@@ -23,18 +23,22 @@ from orchestrator.observer import SweepObserver
 from orchestrator.outages import Patience, is_outage
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure, Scheduler, TrialOutcome, TrialState
+from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
+from orchestrator.search.judging import Course
+from orchestrator.search.pruning import Pruning
 from orchestrator.sessions import Roster, present
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.surroundings import Surroundings
-from orchestrator.tracking.protocol import TrialEnd, TrialHeader
+from orchestrator.tracking.protocol import TrialEnd
+from orchestrator.trials import Failure, TrialOutcome, TrialState
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
 _MOST_CHORES = 64
 _BOOK, _LEDGER = "Optuna's storage", "the ledger"
+_UNHARMED = (TrialState.COMPLETE, TrialState.PRUNED)
 _STOPPED = "The study stopped; blocks that are complete are kept. Mend this and run it again."
 
 
@@ -48,6 +52,7 @@ class LastRun:
         model_loads: Models loaded by all replicas.
         actors: Replicas; 0 if nothing had to run.
         units_per_s: Units of work per second of wall time since the first launch, or None.
+        units_spared: Units that pruned trials left undone; 0 without any.
     """
 
     blocks_executed: int
@@ -55,6 +60,7 @@ class LastRun:
     model_loads: int
     actors: int
     units_per_s: float | None
+    units_spared: int
 
 
 @dataclass(frozen=True)
@@ -110,8 +116,8 @@ def run_sweep(
                 search=spec.search,
             ),
         )
-        around.tracker.open(record.header)
         try:
+            around.tracker.open(record.header)
             if spec.search is None:
                 sweep.run_planned(book)
             else:
@@ -119,6 +125,7 @@ def run_sweep(
             return sweep.close()
         finally:
             sweep.executor.close()
+            book.close()
 
 
 class _Sweep:
@@ -170,44 +177,48 @@ class _Sweep:
 
         Trial n is asked for when exactly the trials up to ``n - parallel`` have been told,
         whatever order they end in. Trials of an earlier run are gone through again: those that
-        have ended end at once, and telling them again changes nothing.
+        have ended end at once, and telling them again changes nothing. Where trials are pruned,
+        the same is what they are judged by.
         """
         record, search = self._record, self._record.spec.search
         assert search is not None
-        ended: dict[int, TrialOutcome] = {}
+        ended: dict[int, tuple[TrialOutcome, Course | None]] = {}
+        pruning = Pruning(record, book, self._scheduler, self._around.clock)
         asked = told = 0
 
         def admit(number: int, values: dict[str, object]) -> None:
             plan = trial_for(record.spec, record.objective, number, values)
             self._blocks_ahead = search.parallel * self._n_blocks(plan)
             self._prepare(plan)
-            self._submit(plan)
+            pruning.watch(self._submit(plan))
 
         if (baseline := record.spec.measure.baseline) is not None:
-            book.begin_with(
-                {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
-            )
-        for number, values in book.asked():
+            first = {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
+            self.patience(_BOOK, lambda: book.begin_with(first))
+        for number, values in self.patience(_BOOK, book.asked):
             admit(number, values)
             asked += 1
         while told < search.trials:
             must_ask = asked < min(search.trials, told + search.parallel)
             if must_ask and not self._is_stopping:
-                admit(*book.ask())
+                admit(*self.patience(_BOOK, book.ask))
                 asked += 1
             elif told in ended and not must_ask:
-                self._end(ended[told], book)
+                outcome, course = ended[told]
+                self._end(outcome, book, course)
                 told += 1
             elif self._is_stopping and self._scheduler.is_idle:
                 return
             else:
-                ended |= {outcome.number: outcome for outcome in self._step()}
+                for settled in filter(None, map(pruning.settle, self._step())):
+                    ended[settled[0].number] = settled
+                self.patience(_LEDGER, pruning.look)
 
     def close(self) -> SweepReport:
         """Write down how the run ended."""
         self._do_chores(0)
         entries = self._record.entries.values()
-        if all(entry.state is TrialState.COMPLETE for entry in entries):
+        if all(entry.state in _UNHARMED for entry in entries):
             state = "done"
         else:
             state = "interrupted" if self._around.stop.asked else "failed"
@@ -219,16 +230,13 @@ class _Sweep:
             self.executor.model_loads,
             self.executor.n_actors,
             scheduler.units_executed / elapsed if elapsed > 0 else None,
+            self._record.units_spared,
         )
         self.patience(_LEDGER, lambda: self._record.save(state, asdict(last_run)))
         self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
-        ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
-        differences = {
-            ids[row.trial.number]: self._record.shown_differences(row.difference)
-            for row in results.rows()
-        }
+        differences = self._record.differences(results)
         self._around.tracker.finish_study(state, differences, self._around.artifacts(results))
         return SweepReport(state, tuple(self._failures), last_run)
 
@@ -243,9 +251,10 @@ class _Sweep:
             prepare = self._around.prepare or self.executor.prepare
             prepare(plan.params, self._around.watcher.preparing)
 
-    def _submit(self, plan: TrialPlan) -> None:
+    def _submit(self, plan: TrialPlan) -> Entry:
         entry = self.patience(_LEDGER, lambda: self._record.admit(plan))
         self._scheduler.submit(entry.work, entry.reused)
+        return entry
 
     def _step(self) -> tuple[TrialOutcome, ...]:
         """Make one pass, and show what it changed.
@@ -272,10 +281,12 @@ class _Sweep:
         self._around.watcher.progressed(done, self._record.units_missing)
         return step.ended
 
-    def _end(self, outcome: TrialOutcome, book: TrialBook) -> None:
+    def _end(self, outcome: TrialOutcome, book: TrialBook, course: Course | None = None) -> None:
         """Write down everywhere that a trial has ended; its results are in the ledger."""
         entry, failure = self._record.entries[outcome.number], outcome.failure
         entry.state = outcome.state
+        if course is not None and course.pruned_at is not None:
+            self._record.prune(entry, course.pruned_at)
         if failure is not None:
             if failure.problems:
                 self._abandon(failure.reason, book)
@@ -288,9 +299,12 @@ class _Sweep:
         self._chores.append(partial(self._mirror_end, entry, end))
         defined = [value for value in values if value is not None]
         is_whole = failure is None and len(defined) == len(values)
-        told = defined if is_whole else None
-        self.patience(_BOOK, lambda: book.tell(entry.plan.number, told))
-        self._around.watcher.trial_ended(entry.plan, failure)
+        told, curve = defined if is_whole else None, None if failure else course
+        self.patience(_BOOK, lambda: book.tell(entry.plan.number, told, curve))
+        if entry.pruned_at is not None:
+            self._around.watcher.trial_pruned(entry.plan, entry.pruned_at.step)
+        else:
+            self._around.watcher.trial_ended(entry.plan, failure)
         budget = self._record.spec.budget.max_failed_trials
         if budget is not None and len(self._failures) > budget:
             self._over_budget = True
@@ -305,7 +319,7 @@ class _Sweep:
         """Leave nothing open behind when the input turns out to be wrong."""
         self._do_chores(0)
         for number, entry in self._record.entries.items():
-            if entry.state is not TrialState.COMPLETE:
+            if entry.state not in _UNHARMED:
                 entry.state, entry.failure = TrialState.FAILED, reason
                 if self._record.spec.search is None:  # a sampler would remember it for ever
                     book.tell(number, None)
@@ -314,13 +328,10 @@ class _Sweep:
         self._around.tracker.finish_study("failed", {}, {})
 
     def _mirror_start(self, entry: Entry) -> None:
-        self._around.tracker.start_trial(self._header(entry))
+        self._around.tracker.start_trial(entry.header)
 
     def _mirror_end(self, entry: Entry, end: TrialEnd) -> None:
-        self._around.tracker.finish_trial(self._header(entry), end)
-
-    def _header(self, entry: Entry) -> TrialHeader:
-        return entry.header(self._record.objective, self._record.cache)
+        self._around.tracker.finish_trial(entry.header, end)
 
     def _do_chores(self, n_left: int) -> None:
         while len(self._chores) > n_left:

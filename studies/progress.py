@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from orchestrator.plan import TrialPlan
-from orchestrator.scheduler import Failure
+from orchestrator.trials import Failure
 
 _LINE_EVERY_S = 10.0
 
@@ -114,14 +114,18 @@ class ConsoleWatcher(ConsoleProgress):
         self._unit = unit
 
     def preparing(self, stage: str, done: int, total: int) -> None:
-        """Show how far the model is."""
+        """Show how far the model is, or an editor that is trained."""
         if stage:
-            what = f"preparing the model: {stage}"
+            what = f"preparing: {stage}"
             self._show(what, done, total, f"{what}, {done} of {total} steps")
 
     def progressed(self, n_units: int, total: int) -> None:
         """Show how many units are done."""
         self._show(self._unit, n_units, total, f"{n_units} of {total} {self._unit}")
+
+    def trial_pruned(self, plan: TrialPlan, step: int) -> None:
+        """Say in a line that a trial was stopped early."""
+        self._bar.console.print(f"trial {plan.number} pruned after step {step}: {plan.label}")
 
     def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
         """Say in a line that a trial has ended."""

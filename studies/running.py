@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dashboards.report import render_report
+from orchestrator.databases import quick_commits
 from orchestrator.home import Home
+from orchestrator.joining import JoinReport, join_sweep
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.provenance import provenance
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
+from orchestrator.study_record import StudyRecord
 from orchestrator.surroundings import StopRequest, Surroundings, Watcher
 from orchestrator.sweep import SweepReport, run_sweep
 from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import NullTracker, Tracker
+from orchestrator.tracking.rebuilding import rebuild
 from studies.analysis.tables import render_table
+from studies.objectives.registry import OBJECTIVES
 from studies.pools import PoolWish, Room, executor_maker, own_preparation, room_for, room_here
 from studies.stopping import stopping_on_signals
 
@@ -61,6 +67,45 @@ def run_study(
             with stopping_on_signals(around.stop) as stopped:
                 report = run_sweep(spec, objective, home, around)
     return Ended(report, tracker.trouble, stopped.exit_code)
+
+
+def help_study(
+    spec: StudySpec, objective: Objective, home: Home, watcher: Watcher, wish: PoolWish
+) -> tuple[JoinReport, int]:
+    """Run blocks of a study that another driver runs; arguments as for :func:`run_study`.
+
+    Returns:
+        What was done, and the process's exit code, if it was interrupted.
+
+    Raises:
+        InputError: If nobody runs the study, or another version of it.
+    """
+    with room_for(spec, wish) as room:
+        around = surroundings(spec, objective, home, watcher, NullTracker(), wish, room)
+        with stopping_on_signals(around.stop) as stopped:
+            return join_sweep(spec, objective, Ledger(home.ledger), around), stopped.exit_code
+
+
+def mirror_again(study: str, home: Home) -> int:
+    """Rebuild a study in MLflow from the ledger.
+
+    Args:
+        study: Its name; nobody drives it.
+        home: Has such a study.
+
+    Returns:
+        How many of its trials are mirrored.
+
+    Raises:
+        Exception: Whatever MLflow raises where it cannot be reached.
+    """
+    ledger = Ledger(home.ledger)
+    memory = ledger.study(study)
+    assert memory is not None
+    record = StudyRecord.remembered(ledger, study, OBJECTIVES, home.cache)
+    state = "interrupted" if memory["state"] == "running" else str(memory["state"])
+    with quick_commits(home.path):
+        return rebuild(record, state, MlflowMirror(home.mlflow_uri, home.artifacts), _artifacts)
 
 
 def surroundings(

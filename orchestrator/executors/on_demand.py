@@ -17,16 +17,15 @@ from orchestrator.telemetry import NullTelemetry, Telemetry
 class OnDemandExecutor:
     """Wraps an executor that is expensive to start, for studies that are already done.
 
-    The item that starts it waits here until the first replica is up.
+    The item that starts it waits here until a replica is up.
     """
 
     def __init__(self, make: Callable[[], Executor]) -> None:
         """Take what makes the executor; it is called once, or never."""
         self._make = make
         self._inner: Executor | None = None
-        self._waiting: WorkItem | None = None
-        self._polls = 0
-        self._is_cancelled = False
+        self._first: WorkItem | None = None
+        self._first_is_off = False
 
     def start(self) -> None:
         """Make and start the executor, unless that has happened."""
@@ -38,70 +37,63 @@ class OnDemandExecutor:
 
     @property
     def free(self) -> int:
-        """One before the start, and none until the item that caused it runs."""
-        if self._waiting is not None:
+        """One before the start, none while the first item waits."""
+        if self._first is not None:
             return 0
         return self._inner.free if self._inner else 1
 
     @property
     def holds(self) -> tuple[str, ...]:
         """Nothing before the start."""
-        if self._waiting is not None:
+        if self._first is not None:
             return ()
         return self._inner.holds if self._inner else ("",)
 
     def launch(self, item: WorkItem) -> None:
-        """Start, and launch as soon as a replica is up."""
+        """Start if need be, and launch as soon as there is a replica."""
         inner = self._running()
         if inner.free:
             inner.launch(item)
         else:
-            self._waiting, self._is_cancelled = item, False
+            self._first, self._first_is_off = item, False
 
     def abandon(self, block_id: str) -> None:
         """Nothing before the start."""
-        if self._waiting is not None and self._waiting.block_id == block_id:
-            self._waiting = None
-        elif self._inner:
+        if self._inner:
             self._inner.abandon(block_id)
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Nothing happens before the start."""
         if self._inner is None:
             return []
-        events: list[Event] = []
-        item = self._waiting
-        if item is not None and self._is_cancelled:
-            self._waiting, events = None, [Interrupted(item.block_id, item.attempt)]
-        self._polls += 1
-        events += self._inner.poll(timeout_s)
-        if self._waiting is not None and self._inner.free:
-            item, self._waiting = self._waiting, None
-            self._inner.launch(item)
-        return events
+        first = self._first
+        if first is not None and self._first_is_off:
+            self._first = None
+            return [Interrupted(first.block_id, first.attempt)]
+        if first is not None and self._inner.free:
+            self._inner.launch(first)
+            self._first = None
+        return self._inner.poll(timeout_s)
 
     def progress(self) -> Mapping[str, Sign]:
-        """Nothing before the start; an item that waits for it shows signs of life."""
-        waiting = {} if self._waiting is None else {self._waiting.block_id: Sign(0, self._polls)}
-        return {**waiting, **(self._inner.progress() if self._inner else {})}
+        """Nothing before the start."""
+        return self._inner.progress() if self._inner else {}
 
     def cancel(self, block_ids: Iterable[str]) -> None:
         """Nothing before the start."""
-        cancelled = set(block_ids)
-        if self._waiting is not None and self._waiting.block_id in cancelled:
-            self._is_cancelled = True
+        ids = list(block_ids)
+        self._first_is_off |= self._first is not None and self._first.block_id in ids
         if self._inner:
-            self._inner.cancel(cancelled)
+            self._inner.cancel(ids)
 
     def ask_to_stop(self) -> None:
         """Nothing before the start."""
-        self._is_cancelled = True
+        self._first_is_off = self._first is not None
         if self._inner:
             self._inner.ask_to_stop()
 
     def close(self) -> None:
         """Close what was started."""
-        self._waiting = None
         if self._inner:
             self._inner.close()
 

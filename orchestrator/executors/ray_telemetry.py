@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from ray.util import metrics
 
+from orchestrator.own_files import own_file
 from orchestrator.telemetry import Metric
 
 
@@ -44,7 +45,9 @@ def write_targets(path: Path, study: str) -> None:
     """
     targets = [f"{n['NodeManagerAddress']}:{n['MetricsExportPort']}" for n in ray.nodes()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([{"targets": targets, "labels": {"mpn_study": study}}]) + "\n")
+    own_file(path).write_text(
+        json.dumps([{"targets": targets, "labels": {"mpn_study": study}}]) + "\n"
+    )
 
 
 def _instrument(metric: Metric) -> Any:

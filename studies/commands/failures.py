@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from orchestrator.logs import worker_name
-from orchestrator.scheduler import Failure
+from orchestrator.trials import Failure
 
 
 def failure_lines(study: str, failure: Failure, *, log: Path, unit: str, again: str) -> str:

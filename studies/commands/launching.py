@@ -1,5 +1,6 @@
 """What every command does that runs a study: progress while it runs, and what came of it."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -35,6 +36,10 @@ AddressOption = Annotated[
         "Default: a private Ray on this machine.",
         show_default=False,
     ),
+]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join", help="Help the driver that runs the study, with actors of one's own."),
 ]
 WaitOption = Annotated[
     float,
@@ -105,14 +110,42 @@ def launch(
         say(f"Interrupted; everything done is kept. Continue with: {again}")
         raise typer.Exit(exit_code)
     if last.blocks_executed == 0 and report.state == "done":
-        say(f"Nothing to run: all {last.blocks_reused} blocks of {study.study} are complete.")
+        done = f"all {last.blocks_reused} blocks of {study.study} are complete"
+        say(f"Nothing to run: {done}" + (", but for pruned trials." if last.units_spared else "."))
     else:
         say(
             f"{study.study} {report.state}: {last.blocks_executed} blocks run, "
             f"{last.blocks_reused} reused, {last.actors} actors, {last.model_loads} model loads"
             + (f", {last.units_per_s:.1f} {objective.unit}/s" if last.units_per_s else "")
+            + (f", {last.units_spared} {objective.unit} spared" if last.units_spared else "")
         )
     return report
+
+
+def lend_a_hand(study: StudySpec, home: Home, *, wish: PoolWish, again: str) -> None:
+    """Run blocks of a study that another driver runs, and say how many; as :func:`launch`."""
+    check_reachable(home.services)
+    from studies.objectives.registry import OBJECTIVES
+    from studies.progress import ConsoleWatcher
+    from studies.running import help_study
+
+    objective = OBJECTIVES[study.objective]
+    log = home.logs / f"{study.study}.joined-{os.getpid()}.log"
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
+        report, exit_code = help_study(study, objective, home, watcher, wish)
+    for failure in report.failures:
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
+    done = f"{report.blocks_executed} blocks of {study.study} run beside its driver"
+    if report.state == "interrupted":
+        say(f"Interrupted; {done}.")
+        raise typer.Exit(exit_code)
+    if report.state == "orphaned":
+        say(f"{done}; that driver is gone. Continue the study with: {again}")
+    else:
+        say(f"{done}; nothing is left to help with.")
 
 
 def exit_if_failed(report: SweepReport) -> None:

@@ -133,7 +133,9 @@ def spec_path(spec: str) -> Path:
 
     path = Path(spec)
     bundled = bundled_specs() / f"{spec}.yaml"
-    return bundled if not path.exists() and "/" not in spec and bundled.exists() else path
+    if "/" not in spec and not os.path.exists(spec) and os.path.exists(bundled):  # noqa: PTH110
+        return bundled
+    return path
 
 
 def check_format(form: str) -> None:

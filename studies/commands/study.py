@@ -15,6 +15,7 @@ from rich.table import Table
 from orchestrator.errors import suggestion
 from orchestrator.home import Home
 from orchestrator.labels import brief
+from orchestrator.own_files import own_file
 from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
     language_table,
@@ -28,9 +29,11 @@ from studies.commands.launching import (
     ActorsOption,
     AddressOption,
     ExecutorOption,
+    JoinOption,
     WaitOption,
     exit_if_failed,
     launch,
+    lend_a_hand,
     pool_wish,
     say,
 )
@@ -66,8 +69,11 @@ def run(
     address: AddressOption = None,
     wait: WaitOption = 0.0,
     set_: SetOption = None,
+    join: JoinOption = False,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
+
+    A study that another driver runs is refused; --join helps that driver instead.
 
     Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
     by SIGTERM.
@@ -76,6 +82,9 @@ def run(
     study = load_spec(spec, set_ or [])
     place = home_of(home)
     again = _again(spec, home, address, set_ or [])
+    if join:
+        lend_a_hand(study, place, wish=wish, again=again)
+        return
     report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
@@ -98,7 +107,7 @@ def resume(
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(memory["spec"]))
+    own_file(path).write_text(json.dumps(memory["spec"]))
     run(str(path), home, executor, actors, address, wait)
 
 
@@ -143,7 +152,10 @@ def plan(
         f"{content['unit']}; {counts['blocks_in_ledger']} blocks are in the ledger already."
     )
     if not content["prepared"]:
-        typer.echo("The base model is not built yet; it will be, before the first block.")
+        typer.echo(
+            "The base model is not here yet, or an editor not trained; that is done before the "
+            "first block."
+        )
 
 
 @commands.command()
@@ -249,7 +261,7 @@ def report(
     from dashboards.report import render_report
 
     place = home_of(home)
-    target = out or place.path / "reports" / f"{study}.html"
+    target = out or own_file(place.path / "reports" / f"{study}.html")
     page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
@@ -306,7 +318,7 @@ def _watch(study: str, home: Home, every_s: float) -> None:
 
     memory_of(study, home)  # or says that it is not here
     with contextlib.suppress(KeyboardInterrupt):
-        looking = StudyWatch(Ledger(str(home.ledger)), study, time.monotonic)
+        looking = StudyWatch(Ledger(home.ledger), study, time.monotonic)
         watch(looking, Console(highlight=False), every_s)
 
 

@@ -3,9 +3,10 @@
 import os
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
+from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.editors.opening import EditorSettings
 from mpn.editors.settings import TransformerPatcherSettings
 from mpn.engines.opening import EngineName
@@ -31,8 +32,8 @@ class StreamSettings(Settings):
         batch: Edits trained side by side under ``single``, of whatever streams of the block.
     """
 
-    count: PositiveInt = 5
-    edits: PositiveInt = 10
+    count: int = Field(5, gt=0, le=10_000)
+    edits: int = Field(10, gt=0, le=1_000_000)
     protocol: Literal["single", "sequential"] = "single"
     source_language: str = "en"
     seed: NonNegativeInt = 0
@@ -77,6 +78,13 @@ class EditStreamSettings(Settings):
     def engine_used(self) -> EngineName:
         """The engine that such edits need."""
         return "full" if self.editor.reach.under_own_dropout else self.engine
+
+    @property
+    def pairing_used(self) -> PairingSettings:
+        """The policy that such edits have: an editor without steps draws languages once."""
+        if isinstance(self.editor, HypernetworkSettings):
+            return self.pairing.model_copy(update={"redraw": "per_edit"})
+        return self.pairing
 
 
 def settings_of(params: Params) -> EditStreamSettings:

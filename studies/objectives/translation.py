@@ -1,7 +1,7 @@
 """The translation objective: one block is a shard of a corpus, translated to one language."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ class TranslationObjective:
         "intact": "maximize",
         "rephrased": "maximize",
     }
+    curves: Collection[str] = ()
 
     def resolve(self, params: Params) -> tuple[dict[str, object], list[Problem]]:
         """Fill in defaults, and check what can be checked without loading anything."""

@@ -74,13 +74,16 @@ class Watching:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.stages, self.progress, self.ended = [], [], []
+        self.stages, self.progress, self.ended, self.pruned = [], [], [], []
 
     def preparing(self, stage, done, total):
         self.stages.append((stage, done, total))
 
     def progressed(self, n_units, total):
         self.progress.append((n_units, total))
+
+    def trial_pruned(self, plan, step):
+        self.pruned.append((plan.number, step))
 
     def trial_ended(self, plan, failure):
         self.ended.append((plan.number, failure is None))
@@ -99,6 +102,7 @@ class Lab:
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
+        self.meanwhile = lambda: None  # what happens elsewhere after each unit
         self.asked_for = []  # numbers of blocks that executors were made for
 
     @property
@@ -112,6 +116,7 @@ class Lab:
         make=InlineExecutor,
         tracker=None,
         artifacts=lambda results: {},
+        checkpoint_every_s=1.0,
         clock=time.monotonic,
     ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
@@ -120,6 +125,7 @@ class Lab:
             if len(self.units) == self.kill_at:
                 raise Killed
             self.units.append((stream, position))
+            self.meanwhile()
             if len(self.units) == self.stop_at:
                 stop.ask()
 
@@ -128,7 +134,8 @@ class Lab:
         def make_executor(n_blocks, session):
             self.asked_for.append(n_blocks)
             site = Site(self.home.cache, "cpu", 1)
-            return make(ReplicaPlan(objective, self.home.ledger, site, session=session))
+            plan = ReplicaPlan(objective, self.home.ledger, site, checkpoint_every_s, session)
+            return make(plan)
 
         around = Surroundings(
             make_executor=make_executor,
@@ -159,7 +166,11 @@ class Lab:
     @property
     def book(self):
         """The trials that Optuna has."""
-        return optuna.load_study(study_name="a", storage=self.home.optuna_uri).trials
+        storage = optuna.storages.RDBStorage(self.home.optuna_uri)
+        trials = optuna.load_study(study_name="a", storage=storage).trials
+        storage.remove_session()
+        storage.engine.dispose()
+        return trials
 
     @property
     def book_states(self):

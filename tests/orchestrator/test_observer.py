@@ -10,8 +10,8 @@ from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.logs import logging_to
 from orchestrator.objective import Site
 from orchestrator.observer import SweepObserver, reason_kind
-from orchestrator.scheduler import BlockState
 from orchestrator.telemetry import BLOCK_STATES
+from orchestrator.trials import BlockState
 
 
 class Meter:

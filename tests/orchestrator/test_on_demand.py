@@ -56,55 +56,37 @@ def test_an_explicit_start_counts(lab):
     assert lab.n_made == 1
 
 
-class SlowToStart(InlineExecutor):
-    """Its replica is up after so many polls."""
+class SlowStart(InlineExecutor):
+    """Has no replica until it is told that one is up."""
 
-    polls_left = 2
+    up = False
 
     @property
     def free(self):
-        return 0 if self.polls_left else super().free
-
-    @property
-    def holds(self):
-        return () if self.polls_left else super().holds
-
-    def poll(self, timeout_s):
-        self.polls_left = max(0, self.polls_left - 1)
-        return super().poll(0)
+        return super().free if self.up else 0
 
 
 @pytest.fixture
 def slow(lab):
-    """An executor whose replicas take their time, with an item launched on it."""
-    executor = OnDemandExecutor(lambda: SlowToStart(lab.plan))
-    executor.launch(WorkItem("a", 0, toy_params(), (0,), 1))
-    assert (executor.free, executor.holds) == (0, ())
-    return executor
+    inner = SlowStart(lab.plan)
+    lab.executor = OnDemandExecutor(lambda: inner)
+    lab.executor.launch(WorkItem("a", 0, toy_params(), (0,), 1))
+    assert (lab.executor.free, lab.executor.holds) == (0, ())
+    assert lab.executor.poll(0) == []
+    return lab.executor, inner
 
 
-def test_the_first_item_waits_for_a_replica_and_shows_signs_of_life(slow):
-    assert slow.poll(0) == []
-    before = slow.progress()["a"]
-    assert slow.poll(0) == []
-    assert slow.poll(0) == [Finished("a", 1)]
-    assert before.heard == 1
-    assert slow.free == 1
+def test_the_first_item_waits_for_a_replica(slow):
+    executor, inner = slow
+    inner.up = True
+    assert executor.poll(0) == [Finished("a", 1)]
+    assert executor.free == 1
 
 
-def test_an_item_that_waits_can_be_stopped_or_cancelled_or_abandoned(slow, lab):
-    slow.cancel(["b"])
-    slow.cancel(["a"])
-    assert slow.poll(0) == [Interrupted("a", 1)]
-    assert [slow.poll(0) for _ in range(3)] == [[], [], []]
-
-    slow = OnDemandExecutor(lambda: SlowToStart(lab.plan))
-    slow.launch(WorkItem("b", 0, toy_params(), (0,), 1))
-    slow.ask_to_stop()
-    assert slow.poll(0) == [Interrupted("b", 1)]
-
-    slow = OnDemandExecutor(lambda: SlowToStart(lab.plan))
-    slow.launch(WorkItem("c", 0, toy_params(), (0,), 1))
-    slow.abandon("c")
-    assert [slow.poll(0) for _ in range(4)] == [[]] * 4
-    assert slow.progress() == {}
+@pytest.mark.parametrize("end", [lambda e: e.ask_to_stop(), lambda e: e.cancel(iter(["a"]))])
+def test_the_first_item_can_be_stopped_before_there_is_a_replica(slow, end):
+    executor, inner = slow
+    end(executor)
+    assert executor.poll(0) == [Interrupted("a", 1)]
+    inner.up = True
+    assert executor.poll(0) == []

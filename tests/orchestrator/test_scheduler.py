@@ -5,15 +5,8 @@ import pytest
 from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import Problem
 from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost, Sign, Taken
-from orchestrator.scheduler import (
-    BlockPlan,
-    BlockState,
-    Scheduler,
-    Step,
-    TrialOutcome,
-    TrialState,
-    TrialWork,
-)
+from orchestrator.scheduler import Scheduler, Step
+from orchestrator.trials import BlockPlan, BlockState, TrialOutcome, TrialState, TrialWork
 
 NOTHING = Step((), ())
 

@@ -334,3 +334,11 @@ def test_resources_say_nothing_of_which_trials_there_are():
     assert content_hash(definition_of(study(resources=resources))) == content_hash(
         definition_of(study())
     )
+
+
+def test_a_pruner_decides_which_trials_there_are_and_none_leaves_definitions_as_they_were():
+    median = SEARCH | {"pruner": {"name": "median"}}
+    halving = SEARCH | {"pruner": {"name": "successive_halving"}}
+    hashes = {definition_hash(search=search) for search in (SEARCH, median, halving)}
+    assert len(hashes) == 3
+    assert "pruner" not in definition_of(study(search=SEARCH))["search"]

@@ -19,7 +19,7 @@ def status_of(lab):
 
 
 def counts(**states):
-    return {"waiting": 0, "running": 0, "complete": 0, "failed": 0} | states
+    return {"waiting": 0, "running": 0, "complete": 0, "failed": 0, "pruned": 0} | states
 
 
 def test_a_study_that_is_done_is_complete(lab):
@@ -34,7 +34,8 @@ def test_figures_of_the_last_run_name_the_unit(lab):
     lab.run(GRID)
     last = status_of(lab)["last_run"]
     assert sorted(last) == [
-        "actors", "blocks_executed", "blocks_reused", "model_loads", "numbers_per_s"
+        "actors", "blocks_executed", "blocks_reused", "model_loads", "numbers_per_s",
+        "numbers_spared",
     ]  # fmt: skip
     assert last["blocks_executed"] == 6
     assert last["numbers_per_s"] > 0

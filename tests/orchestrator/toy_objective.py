@@ -43,6 +43,7 @@ class ToyObjective:
     on_unit: Callable[[int, int], None] | None = None
     name: str = "toy"
     unit: str = "numbers"
+    curves: tuple[str, ...] = ("score",)
 
     @property
     def metrics(self):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.logs import worker_name
-from orchestrator.scheduler import Failure
+from orchestrator.trials import Failure
 from studies.commands.failures import failure_lines
 
 HOST = worker_name().rpartition(":")[0]
