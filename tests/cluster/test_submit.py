@@ -108,7 +108,7 @@ def test_what_the_driver_refuses_ends_the_command_as_mpn_run_would(submit, tmp_p
 
 
 def test_a_job_survives_its_follower_and_a_study_its_jobs(submit, tmp_path):
-    study = write_study(tmp_path, steps=600)
+    study = write_study(tmp_path, steps=2500)
     undisturbed = CommandLine(tmp_path / "undisturbed")
     undisturbed("run", study, "--executor", "inline")
 
