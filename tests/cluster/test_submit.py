@@ -66,6 +66,13 @@ class Submitter:
         ]
 
 
+def job_of(said):
+    """The job's id: it stands first."""
+    job_id = said.split()[0]
+    assert re.fullmatch(r"small-[0-9a-f]{8}", job_id), said
+    return job_id
+
+
 @pytest.fixture
 def submit(cluster, tmp_path):
     return Submitter(cluster, tmp_path / "home")
@@ -79,8 +86,7 @@ def test_a_study_that_was_submitted_ends_with_the_records_of_one_that_ran_here(s
     said = submit(study, "--home", submit.home.home, "--env", "MPN_TEST_SECRET")
     assert submit.home.records() == here.records()
     assert submit.home.json("status", "small", "--json")["state"] == "done"
-    job_id = said.split()[0]
-    assert re.fullmatch(r"small-[0-9a-f]{8}", job_id)
+    job_id = job_of(said)
     assert f"continue it with: mpn submit {study}" in said
     assert "small done: 4 blocks run" in said  # which the driver said
     assert SECRET not in said
@@ -102,7 +108,7 @@ def test_what_the_driver_refuses_ends_the_command_as_mpn_run_would(submit, tmp_p
 
 
 def test_a_job_survives_its_follower_and_a_study_its_jobs(submit, tmp_path):
-    study = write_study(tmp_path, steps=600)
+    study = write_study(tmp_path, steps=2500)
     undisturbed = CommandLine(tmp_path / "undisturbed")
     undisturbed("run", study, "--executor", "inline")
 
@@ -112,7 +118,7 @@ def test_a_job_survives_its_follower_and_a_study_its_jobs(submit, tmp_path):
     follower.send_signal(signal.SIGINT)
     said = follower.communicate(timeout=60)[0]
     assert follower.returncode == 130, said
-    job_id = said.split()[0]
+    job_id = job_of(said)
     assert f"No longer following; {job_id} goes on." in said
     assert submit.drivers()
 
@@ -121,11 +127,11 @@ def test_a_job_survives_its_follower_and_a_study_its_jobs(submit, tmp_path):
     assert submit.home.json("status", "small", "--json")["state"] == "interrupted"
     assert "Interrupted; everything done is kept." in submit("--logs", job_id, code=130)
 
-    second = submit(*words, "--no-wait").split()[0]
+    second = job_of(submit(*words, "--no-wait"))
     assert second != job_id
-    before = len(list(submit.home.home.glob(IN_MID_BLOCK)))
+    before = set(submit.home.home.glob(IN_MID_BLOCK))
     until(submit.drivers, "a driver")
-    until(lambda: len(list(submit.home.home.glob(IN_MID_BLOCK))) > before, "more work")
+    until(lambda: set(submit.home.home.glob(IN_MID_BLOCK)) - before, "more work", 240)
     for driver in submit.drivers():
         driver.send_signal(signal.SIGKILL)
     until(lambda: not submit.drivers(), "the end of the driver")
