@@ -21,7 +21,7 @@ from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.seeding import torch_generator
 
 _LEAST_SHARE = 0.01
-_PACES = {"log_steps": 10.0, "gates": 10.0}
+_PACES = {"log_steps": 10.0}
 """How much faster than the networks some parameters are trained, as in the sources."""
 
 
