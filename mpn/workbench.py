@@ -13,6 +13,8 @@ from mpn.data.corpus import Corpus
 from mpn.data.labels import label_key
 from mpn.data.settings import EditChoice
 from mpn.data.splits import Roles, choose_edits, deal_stream, permutation, split_roles
+from mpn.editors.hypernetworks.lessons import Lessons
+from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.editors.reach import Remembers
 from mpn.edits import ParallelEdit, ParallelExample
 from mpn.engines.opening import Changes, EngineName, open_engine
@@ -172,6 +174,16 @@ class Workbench:
                 reference = engine.logits(rows)[0].log_softmax(-1)
             bank = replace(bank, texts=MemoryTexts(rows, reference))
         return bank
+
+    def lessons(self, settings: HypernetworkSettings) -> Lessons:
+        """Return what a hypernetwork is trained on: the memory's examples.
+
+        Raises:
+            MpnInputError: See :class:`mpn.editors.hypernetworks.lessons.Lessons`.
+        """
+        reach = settings.reach
+        engine = self.engine(reach.layer, reach.positions, "cached", reach.changes)
+        return Lessons(engine, self.roles.memory, self.languages, self._labels, settings)
 
     def _memory_queries(self, engine: Engine[Any], size: int, positions: Positions) -> Tensor:
         queries = engine.token_queries(self.remembered(size).texts, positions)

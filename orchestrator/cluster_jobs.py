@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from orchestrator.errors import InputError, Problem
 _AGAIN_S = 2.0
 _MOST_SILENT = 150  # times in a row
 _STOP_WAIT_S = 60
+_TALKATIVE = (  # of uploads and connections, among what the job itself says
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _AUTHENTICATION = (
     "the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
 )
@@ -55,6 +61,8 @@ class ClusterJobs:
             InputError: If it is of another kind, or no dashboard answers there.
         """
         self._address = address
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         if not address.startswith(("http://", "https://")):
             self._refuse(f"{address!r} is not the address of a dashboard", _dashboards())
         try:

@@ -3,7 +3,7 @@
 import difflib
 import shlex
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from orchestrator.errors import (
     suggestion,
 )
 from orchestrator.plan import examine
+from orchestrator.redaction import redact
 from orchestrator.spec import NOT_IN_BASE, StudySpec
 from orchestrator.strict_yaml import (
     DEEPEST_NESTING,
@@ -99,6 +100,9 @@ class _Study:
 
     def judge(self, objectives: Mapping[str, "Objective"]) -> StudySpec:
         """Note everything that is wrong with what was read."""
+        for place in _with_credentials(self._data, ""):
+            wanted = "leave it out: what is in a study is kept and shown; use the environment"
+            self._note(place, "holds a password, or another credential", wanted)
         spec, wrong = self._validated()
         objective = objectives.get(spec.objective)
         if objective is None:
@@ -267,6 +271,18 @@ def _keys(data: object, path: str) -> list[str]:
         keys.append(".".join(rest[:count]))
         data, rest = there.get(keys[-1]), rest[count:]
     return keys
+
+
+def _with_credentials(value: object, place: str) -> Iterator[str]:
+    """Return the places of all texts that hold one."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _with_credentials(item, below(place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _with_credentials(item, below(place, index))
+    elif isinstance(value, str) and redact(value) != value:
+        yield place
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class Surroundings:
         prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
             whose cache is the driver's.
         backlog: How many writes wait for the mirror.
+        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
+            whose cache is the driver's.
     """
 
     make_executor: Callable[[int, str], Executor]
@@ -81,5 +83,5 @@ class Surroundings:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.2
-    prepare: Callable[[Params, PrepareProgress], None] | None = None
     backlog: Callable[[], int] = lambda: 0
+    prepare: Callable[[Params, PrepareProgress], None] | None = None

@@ -116,8 +116,8 @@ def run_sweep(
                 search=spec.search,
             ),
         )
-        around.tracker.open(record.header)
         try:
+            around.tracker.open(record.header)
             if spec.search is None:
                 sweep.run_planned(book)
             else:
@@ -125,6 +125,7 @@ def run_sweep(
             return sweep.close()
         finally:
             sweep.executor.close()
+            book.close()
 
 
 class _Sweep:

@@ -8,7 +8,17 @@ import typer
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.redaction import redact, redacted_logs
-from studies.commands import cluster, compare, data, edit, finetune, moving, study, submit
+from studies.commands import (
+    cluster,
+    compare,
+    data,
+    edit,
+    finetune,
+    moving,
+    study,
+    submit,
+    train_editor,
+)
 from studies.commands.options import EXIT_INTERRUPTED
 
 app = typer.Typer(
@@ -29,6 +39,7 @@ app.add_typer(compare.commands)
 app.add_typer(moving.commands)
 app.add_typer(edit.commands)
 app.add_typer(finetune.commands)
+app.add_typer(train_editor.commands)
 app.add_typer(data.commands, name="data")
 
 

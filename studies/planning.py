@@ -20,8 +20,9 @@ def planned(spec: StudySpec, objective: Objective, home: Home) -> dict[str, Any]
         home: Where finished blocks would be found.
 
     Returns:
-        ``study``, ``unit``, ``prepared`` (whether the base model is there), ``search``,
-        ``totals`` (``trials``, ``blocks``, ``blocks_in_ledger``, ``units``) and ``trials``.
+        ``study``, ``unit``, ``prepared`` (whether base models and trained editors are there),
+        ``search``, ``totals`` (``trials``, ``blocks``, ``blocks_in_ledger``, ``units``) and
+        ``trials``.
     """
     trials = list(_trials(spec, objective, home))
     counted = ("blocks", "blocks_in_ledger", "units")

@@ -114,9 +114,9 @@ class ConsoleWatcher(ConsoleProgress):
         self._unit = unit
 
     def preparing(self, stage: str, done: int, total: int) -> None:
-        """Show how far the model is."""
+        """Show how far the model is, or an editor that is trained."""
         if stage:
-            what = f"preparing the model: {stage}"
+            what = f"preparing: {stage}"
             self._show(what, done, total, f"{what}, {done} of {total} steps")
 
     def progressed(self, n_units: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["service_fixtures"]
+pytest_plugins = ["model_fixtures", "service_fixtures"]
 
 
 @pytest.fixture(scope="session", autouse=True)

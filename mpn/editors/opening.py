@@ -7,6 +7,9 @@ from pydantic import Discriminator, Tag
 
 from mpn.editors.calinet import CaliNet, CaliNetSettings
 from mpn.editors.finetune import FineTune, FineTuneSettings
+from mpn.editors.hypernetworks.editor import HypernetworkEditor
+from mpn.editors.hypernetworks.network import Hypernetwork
+from mpn.editors.hypernetworks.settings import HypernetworkSettings, LimeSettings, MendSettings
 from mpn.editors.knowledge_neurons import KnowledgeNeurons, KnowledgeNeuronsSettings
 from mpn.editors.protocol import Editor
 from mpn.editors.settings import TransformerPatcherSettings
@@ -32,13 +35,26 @@ EditorSettings = Annotated[
     Annotated[TransformerPatcherSettings, Tag("<transformer_patcher>")]
     | Annotated[FineTuneSettings, Tag("<finetune>")]
     | Annotated[KnowledgeNeuronsSettings, Tag("<knowledge_neurons>")]
-    | Annotated[CaliNetSettings, Tag("<calinet>")],
+    | Annotated[CaliNetSettings, Tag("<calinet>")]
+    | Annotated[MendSettings, Tag("<mend>")]
+    | Annotated[LimeSettings, Tag("<lime>")],
     Discriminator(_name),
 ]
 """What a study file says of an editor; ``name`` decides which."""
 
 
-def open_editor(settings: EditorSettings, pairing: PairingSettings) -> Editor:
-    """Return the editor that settings are of, under a pairing policy."""
+def open_editor(
+    settings: EditorSettings, pairing: PairingSettings, network: Hypernetwork | None = None
+) -> Editor:
+    """Return the editor that settings are of, under a pairing policy.
+
+    Args:
+        settings: The editor's.
+        pairing: The policy.
+        network: What was trained, for those that are trained first.
+    """
+    if isinstance(settings, HypernetworkSettings):
+        assert network is not None, "mpn.editors.hypernetworks.store has it"
+        return HypernetworkEditor(settings, pairing, network)
     editor: Editor = _EDITORS[type(settings)](settings, pairing)
     return editor

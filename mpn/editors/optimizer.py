@@ -1,5 +1,7 @@
 """Adam over independent edits stacked along the first dimension."""
 
+from collections.abc import Mapping
+
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -76,6 +78,29 @@ class BatchedAdam:
         denominators = self._squares.sqrt().div_(root_correction).add_(_EPSILON)
         rates = self._rates / (1 - _BETAS[0] ** self._n_steps)
         self.parameters.sub_(self._means / denominators * rates)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on, by name; overwritten by the next step."""
+        return {
+            "parameters": self.parameters.detach(),
+            "means": self._means,
+            "squares": self._squares,
+            "rates": self._rates,
+            "best": self._best,
+            "bad_checks": self._bad_checks,
+            "n_steps": torch.tensor(self._n_steps),
+        }
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state` returned."""
+        self.parameters.copy_(state["parameters"])
+        self._means.copy_(state["means"])
+        self._squares.copy_(state["squares"])
+        self._rates.copy_(state["rates"])
+        self._best.copy_(state["best"])
+        self._bad_checks.copy_(state["bad_checks"])
+        self._n_steps = int(state["n_steps"])
 
     @torch.no_grad()
     def check(self, losses: Tensor) -> None:

@@ -34,6 +34,7 @@ class EditBatch(Generic[RowsT]):
         seeds: One for each edit.
         weights: How often each of those languages is drawn, ``[n_edits, n_columns - 1]``; None:
             all alike.
+        languages: Of the columns that ``columns`` can name, in the rows' order; none: not said.
     """
 
     rows: RowsT
@@ -41,6 +42,7 @@ class EditBatch(Generic[RowsT]):
     labels: Tensor
     seeds: Sequence[EditSeed]
     weights: Tensor | None = None
+    languages: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,10 @@ class EditStreams(Generic[RowsT]):
             for d, position in (self._places[i] for i in chosen.tolist())
         ]
         weights = None if self._weights is None else self._weights[chosen]
-        return EditBatch(rows, self._columns[chosen], self._labels[chosen], seeds, weights)
+        languages = self._data[0].languages
+        return EditBatch(
+            rows, self._columns[chosen], self._labels[chosen], seeds, weights, languages
+        )
 
     def _all_columns(self, n_edits: int) -> Tensor:
         return torch.arange(self._width).expand(n_edits, -1)

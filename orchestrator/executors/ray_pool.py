@@ -82,7 +82,7 @@ class _Actor:
         self._replica.stop_asked = True
 
 
-@dataclass
+@dataclass(eq=False)
 class _Member:
     """One actor of the pool, and what it is busy with."""
 
@@ -155,6 +155,7 @@ class RayExecutor:
             resources: dict[str, Any] = {"address": settings.address}
             if private:
                 cores = max(os.cpu_count() or 1, math.ceil(settings.n_actors * settings.cpus))
+                # None would join a cluster that somebody has started on this machine
                 resources = {"address": "local", "num_cpus": cores, "include_dashboard": False}
             with on_loopback() if private else contextlib.nullcontext():
                 start_ray(**resources)
@@ -198,8 +199,12 @@ class RayExecutor:
         return tuple(member.holds for member in self._members if member.is_free)
 
     def launch(self, item: WorkItem) -> None:
-        """Give the item to a free actor: one warm for it, else one that is not warm at all."""
-        free = [member for member in self._members if member.is_free]
+        """Give the item to a free actor: one warm for it, else one that is not warm at all.
+
+        Whoever starts on demand has an item before any actor is up; Ray keeps it for the first.
+        """
+        idle = [member for member in self._members if member.item is None]
+        free = [member for member in idle if member.is_free] or idle
         fit = {item.affinity: 0, "": 1}
         member = min(free, key=lambda member: fit.get(member.holds, 2))
         member.item, member.done, member.holds = item, 0, item.affinity
@@ -323,7 +328,10 @@ class RayExecutor:
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise WorkerLostError(f"no replica can start: {error}") from error
-            self._replace(member)
+            if member.item is None:
+                self._replace(member)
+            else:
+                member.coming = None  # its item is lost, and takes it along
 
     def _replace(self, member: _Member) -> None:
         self._loads_of_the_gone += member.loads

@@ -37,10 +37,16 @@ class TrialBook:
     more, whatever an earlier driver left behind.
     """
 
-    def __init__(self, study: optuna.Study, search: SearchSpec | None) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        search: SearchSpec | None,
+        database: optuna.storages.RDBStorage,
+    ) -> None:
         """Use :meth:`open`."""
         self._study = study
         self._search = search
+        self._database = database
         self._planned: dict[int, int] = {}  # our number to the id in Optuna's storage
 
     @staticmethod
@@ -81,7 +87,12 @@ class TrialBook:
         with warnings.catch_warnings():  # experimental since 3.2, and what names the axes in UIs
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(directions))
-        return TrialBook(study, search)
+        return TrialBook(study, search, database)
+
+    def close(self) -> None:
+        """Give the connections to the database back; nothing can be asked or told any more."""
+        self._database.remove_session()
+        self._database.engine.dispose()
 
     # -- planned trials -------------------------------------------------------------------
 

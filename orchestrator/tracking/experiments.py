@@ -19,6 +19,7 @@ def open_client(uri: str) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     for variable, value in _IMPATIENT.items():
         os.environ.setdefault(variable, value)
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # which may hold a password
     return MlflowClient(tracking_uri=uri)
 
 

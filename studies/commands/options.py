@@ -99,6 +99,11 @@ def home_of(home: Path | None) -> Home:
     return Home(folder, Services.of(_asked.get(), os.environ))
 
 
+def asked_services() -> Mapping[str, str]:
+    """Return the URIs of services that the command's options name, by the options' names."""
+    return _asked.get()
+
+
 def place_words(home: Path | None) -> list[str]:
     """Return the options that lead another command to the same place, without credentials."""
     words = ["--home", str(home)] if home else []

@@ -152,7 +152,10 @@ def plan(
         f"{content['unit']}; {counts['blocks_in_ledger']} blocks are in the ledger already."
     )
     if not content["prepared"]:
-        typer.echo("The base model is not built yet; it will be, before the first block.")
+        typer.echo(
+            "The base model is not here yet, or an editor not trained; that is done before the "
+            "first block."
+        )
 
 
 @commands.command()

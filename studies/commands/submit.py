@@ -15,7 +15,14 @@ from orchestrator.errors import InputError, Problem, shown
 from orchestrator.spec import STUDY_NAME_RULE, is_study_name
 from orchestrator.strict_yaml import read
 from studies.commands.launching import say
-from studies.commands.options import EXIT_INTERRUPTED, SetOption, spec_path, usage_error
+from studies.commands.options import (
+    EXIT_INTERRUPTED,
+    SetOption,
+    asked_services,
+    at_home,
+    spec_path,
+    usage_error,
+)
 
 if TYPE_CHECKING:
     from orchestrator.cluster_jobs import ClusterJobs
@@ -23,12 +30,12 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]*@")
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STOPPED = "STOPPED"
 
 
 @commands.command()
+@at_home
 def submit(
     context: typer.Context,
     address: Annotated[
@@ -45,9 +52,10 @@ def submit(
         typer.Argument(help="After --: further options of mpn run.", show_default=False),
     ] = None,
     home: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            help="As the cluster's nodes see it: a path on a volume that all share, or a URL.",
+            help="As the cluster's nodes see it: an absolute path, on a volume that they share "
+            "unless services hold the rest.",
             show_default=False,
         ),
     ] = None,
@@ -130,18 +138,19 @@ def _cluster(address: str) -> "ClusterJobs":
 
 
 def _run_words(
-    home: str | None, actors: int | None, overrides: list[str], options: list[str]
+    home: Path | None, actors: int | None, overrides: list[str], options: list[str]
 ) -> list[str]:
     """Return the options of ``mpn run`` on the head.
 
     Raises:
-        InputError: If the home is no place that all nodes see, or one holds a password.
+        InputError: If the home is no place on the cluster, or an option holds a password.
     """
-    if home is None:
-        raise usage_error("--home", "", "a path on a volume that all nodes share, or a URL")
-    if not home.startswith("/") and not _URL.fullmatch(home):
-        raise usage_error("--home", home, "an absolute path, as the cluster sees it, or a URL")
-    words = ["--address", "auto", "--home", home]
+    if home is None or not home.is_absolute():
+        found = "" if home is None else str(home)
+        raise usage_error("--home", found, "an absolute path, as the cluster's nodes see it")
+    words = ["--address", "auto", "--home", str(home)]
+    for name, uri in asked_services().items():
+        words += [f"--{name}", uri]
     words += ["--actors", str(actors)] if actors is not None else []
     for override in overrides:
         words += ["--set", override]

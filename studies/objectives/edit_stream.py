@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
+from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.errors import MpnInputError
 from mpn.metrics.summary import EDIT_BY_EDIT, summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
@@ -15,6 +16,7 @@ from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
 from orchestrator.identity import canonical_json
 from orchestrator.objective import Params, Record, Site, Worker
+from studies.objectives.edit_stream_hypernetworks import is_ready, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.method_errors import input_errors, problem_of
 
@@ -61,13 +63,17 @@ class EditStreamObjective:
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.
 
-        Left out: how many streams there are, how they are cut into blocks, and how languages are
-        paired where none is.
+        Of an editor that is trained, also all that its training stands on. Left out: how many
+        streams there are, how they are cut into blocks, and how languages are paired where none
+        is.
         """
         settings = settings_of(params)
         corpus_digest = corpus_fingerprint(settings.dataset)
         directory = find_model(settings.backbone, corpus_digest, cache)
         if directory is None:
+            return None
+        recipe = recipe_of(settings, corpus_digest, cache)
+        if not is_ready(recipe, cache):
             return None
         content = settings.to_json()
         content["backbone"] = {
@@ -82,12 +88,14 @@ class EditStreamObjective:
             del content["streams"][name]
         if settings.pairing.languages == 0:
             content["pairing"] = {"languages": 0}
+        if recipe is not None:
+            content["hypernetwork"] = recipe.identity
         return {"results_version": RESULTS_VERSION, **content}
 
     def prepare(
         self, params: Params, site: Site, progress: Callable[[str, int, int], None]
     ) -> None:
-        """Build or fetch the base model."""
+        """Build or fetch the base model, and train the editor where it has to be."""
         settings = settings_of(params)
         with input_errors():
             digest = corpus_fingerprint(settings.dataset)
@@ -96,6 +104,10 @@ class EditStreamObjective:
                 build_model(
                     settings.backbone, corpus, digest, site.cache, progress, origin=site.origin
                 )
+            if not is_ready(recipe_of(settings, digest, site.cache), site.cache):
+                from studies.objectives.edit_stream_workbench import train_editor  # takes seconds
+
+                train_editor(settings, site, progress)
 
     def open(self, site: Site) -> Worker:
         """Start a worker; it loads the model with its first block."""
@@ -153,6 +165,8 @@ def _check_languages(settings: EditStreamSettings) -> None:
         )
     targets = sorted(set(languages) - {source})
     settings.pairing.drawn_from(targets, source=source, seed=0, stream=0)
+    if isinstance(settings.editor, HypernetworkSettings):
+        settings.editor.training.inner_languages([source, *targets])
     corpus_fingerprint(settings.dataset)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
+from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.editors.opening import EditorSettings
 from mpn.editors.settings import TransformerPatcherSettings
 from mpn.engines.opening import EngineName
@@ -77,6 +78,13 @@ class EditStreamSettings(Settings):
     def engine_used(self) -> EngineName:
         """The engine that such edits need."""
         return "full" if self.editor.reach.under_own_dropout else self.engine
+
+    @property
+    def pairing_used(self) -> PairingSettings:
+        """The policy that such edits have: an editor without steps draws languages once."""
+        if isinstance(self.editor, HypernetworkSettings):
+            return self.pairing.model_copy(update={"redraw": "per_edit"})
+        return self.pairing
 
 
 def settings_of(params: Params) -> EditStreamSettings:

@@ -5,10 +5,13 @@ from pathlib import Path
 from mpn.backbones import Backbone
 from mpn.data.corpus import Corpus
 from mpn.data.sources import corpus_fingerprint, load_corpus
+from mpn.editors.hypernetworks.store import Watch
+from mpn.editors.hypernetworks.training import TrainingState
 from mpn.model_sources import BackboneSettings, Progress, build_model, find_model
 from mpn.queries import QueryCache
 from mpn.workbench import Workbench
 from orchestrator.objective import Site
+from studies.objectives.edit_stream_hypernetworks import ensure_network, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings
 
 
@@ -57,6 +60,38 @@ def workbench_of(
         edits=dataset.edits,
         cache=query_cache(settings, site),
     )
+
+
+def train_editor(
+    settings: EditStreamSettings,
+    site: Site,
+    progress: Progress,
+    watch: Watch = lambda state: True,
+) -> TrainingState | None:
+    """Train a study's hypernetwork, or read it; the model is there.
+
+    Args:
+        settings: The study's, whose editor has one.
+        site: Where.
+        progress: Hears how far it is.
+        watch: Hears of every step, and says whether to go on.
+
+    Returns:
+        Its last state; None if it was asked to stop.
+    """
+    recipe = recipe_of(settings, corpus_fingerprint(settings.dataset), site.cache)
+    assert recipe is not None, "the study has a hypernetwork, and a model"
+    total = recipe.settings.training.optimizer.max_steps
+
+    def bench() -> Workbench:
+        corpus = corpus_of(settings, site)
+        return workbench_of(settings, backbone_of(settings, corpus, site), corpus, site)
+
+    def watch_and_tell(state: TrainingState) -> bool:
+        progress(f"training {settings.editor.name}", state.step, total)
+        return watch(state)
+
+    return ensure_network(recipe, site, bench, watch_and_tell)
 
 
 def query_cache(settings: EditStreamSettings, site: Site) -> QueryCache:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import transformers
 
+from mpn.data.sources import corpus_fingerprint
 from mpn.editors.opening import open_editor
 from mpn.metrics.summary import ALONG_THE_STREAM, EDIT_BY_EDIT, summarise
 from mpn.metrics.values import MetricValue
@@ -13,6 +14,7 @@ from mpn.streams.state import StreamsState
 from mpn.workbench import Workbench
 from orchestrator.errors import ReplicaDirtyError
 from orchestrator.objective import Params, Point, Record, Resume, Segment, Site
+from studies.objectives.edit_stream_hypernetworks import network_of, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.edit_stream_workbench import backbone_of, corpus_of, workbench_of
 from studies.objectives.method_errors import input_errors
@@ -41,21 +43,24 @@ class EditStreamWorker:
         total = asked.edits * len(streams)
         with input_errors():
             bench = self._workbench(settings)
-            reach = settings.editor.reach
+            reach, pairing = settings.editor.reach, settings.pairing_used
             engine = bench.engine(reach.layer, reach.positions, settings.engine_used, reach.changes)
             data = [
                 bench.stream_data(
                     engine,
                     number,
                     asked.edits,
-                    settings.pairing,
+                    pairing,
                     seed=asked.seed,
                 )
                 for number in streams
             ]
+            digest = corpus_fingerprint(settings.dataset)
+            recipe = recipe_of(settings, digest, self._site.cache)
+            network = network_of(recipe, self._site, bench)
             block = EditStreams(
                 engine,
-                open_editor(settings.editor, settings.pairing),
+                open_editor(settings.editor, pairing, network),
                 bench.memory(engine, settings.editor.remembers),
                 data,
                 seed=asked.seed,

@@ -98,6 +98,7 @@ def _workers_find_the_toy():
     folders = [str(Path(toy_objective.__file__).parent), os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # a cluster that is not theirs to join
         yield
 
 

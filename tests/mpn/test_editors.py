@@ -1,5 +1,6 @@
 """What every editor keeps to, whatever it changes and however."""
 
+import functools
 from typing import get_args
 
 import pytest
@@ -7,6 +8,13 @@ import torch
 
 from mpn.editors.calinet import CaliNetSettings
 from mpn.editors.finetune import FineTuneSettings
+from mpn.editors.hypernetworks.settings import (
+    HypernetworkSettings,
+    HypernetworkTraining,
+    LimeSettings,
+    MendSettings,
+)
+from mpn.editors.hypernetworks.training import train
 from mpn.editors.knowledge_neurons import KnowledgeNeuronsSettings
 from mpn.editors.margin import MarginSettings
 from mpn.editors.opening import EditorSettings, open_editor
@@ -24,6 +32,18 @@ QUICK = {
     "stop": StopSettings(when="all", min_steps=2, every=2),
 }
 DIVERGENCE = DivergenceSettings(size=20, rows=4)
+LEARNED = {
+    "step": 1.0,
+    "hidden": 4,
+    "training": HypernetworkTraining(
+        optimizer=OptimizerSettings(lr=0.05, weight_decay=0.0, max_steps=3, plateau=None),
+        languages="all",
+        paired=1,
+        examples=12,
+        edits=2,
+        others=2,
+    ),
+}
 EDITORS = {
     "transformer_patcher": TransformerPatcherSettings(
         **QUICK, memory=MemorySettings(weight=1e-3, size=40), dropout=None
@@ -51,6 +71,11 @@ EDITORS = {
     "knowledge_neurons-all": KnowledgeNeuronsSettings(**QUICK, steps=3, attribute="predicted"),
     "calinet": CaliNetSettings(**QUICK, slots=4),
     "calinet-first": CaliNetSettings(**QUICK, slots=4, layer=0, positions="cls"),
+    "mend": MendSettings(**LEARNED),
+    "mend-middle": MendSettings(**LEARNED, layer=1, rank=3),
+    "lime": LimeSettings(**LEARNED),
+    "lime-first": LimeSettings(**LEARNED, layer=0, rank=2),
+    "lime-unmasked": LimeSettings(**LEARNED, masks=None),
 }
 PAIRINGS = {
     "alone": PairingSettings(languages=0),
@@ -73,6 +98,19 @@ def engine_of(bench, settings, name="cached"):
     return bench.engine(reach.layer, reach.positions, name, reach.changes)
 
 
+@functools.cache
+def _network(bench, name):
+    *_, last = train(bench.lessons(EDITORS[name]))
+    return last.finished().network
+
+
+def network_of(bench, settings):
+    """Return what an editor that is trained first has learned; None of the others."""
+    if not isinstance(settings, HypernetworkSettings):
+        return None
+    return _network(bench, next(name for name, one in EDITORS.items() if one == settings))
+
+
 def edited(bench, settings, pairing="fixed", *, edits=(0, 1, 2), engine="cached", hidden=()):
     """Make edits of a stream side by side; languages that are hidden have other texts."""
     opened = engine_of(bench, settings, engine)
@@ -88,9 +126,11 @@ def edited(bench, settings, pairing="fixed", *, edits=(0, 1, 2), engine="cached"
         torch.tensor([[0, *map(languages.index, data.drawn_from)]] * len(edits)),
         torch.tensor([data.edits[edit].label for edit in edits]),
         [EditSeed(0, 0, edit) for edit in edits],
+        languages=languages,
     )
     memory = bench.memory(opened, settings.remembers)
-    outcome = open_editor(settings, PAIRINGS[pairing]).edit(opened, batch, memory)
+    editor = open_editor(settings, PAIRINGS[pairing], network_of(bench, settings))
+    outcome = editor.edit(opened, batch, memory)
     return opened, batch, outcome
 
 
@@ -106,7 +146,8 @@ def streams_of(bench, settings, pairing="fixed"):
     policy = PAIRINGS[pairing]
     data = [bench.stream_data(engine, number, N_EDITS, policy, seed=0) for number in (0, 1)]
     memory = bench.memory(engine, settings.remembers)
-    return EditStreams(engine, open_editor(settings, policy), memory, data, seed=0)
+    editor = open_editor(settings, policy, network_of(bench, settings))
+    return EditStreams(engine, editor, memory, data, seed=0)
 
 
 def values_of(progress):

@@ -166,7 +166,11 @@ class Lab:
     @property
     def book(self):
         """The trials that Optuna has."""
-        return optuna.load_study(study_name="a", storage=self.home.optuna_uri).trials
+        storage = optuna.storages.RDBStorage(self.home.optuna_uri)
+        trials = optuna.load_study(study_name="a", storage=storage).trials
+        storage.remove_session()
+        storage.engine.dispose()
+        return trials
 
     @property
     def book_states(self):

@@ -602,3 +602,10 @@ def test_a_pruner_that_cannot_be_is_refused(problems, before, after, line, place
 def test_what_could_be_pruned_by_is_named(load):
     with pytest.raises(InputError, match="search for one of these: locality, reliability"):
         load(SOUND + PRUNED.replace("reliability: maximize", "seconds: minimize"))
+
+
+def test_credentials_have_no_place_in_a_study(problems):
+    found = "holds a password, or another credential"
+    text = SOUND + "expect: Yes, says https://me:secret@there/x\n"
+    assert problems(text) == [(6, "expect", found)]
+    assert ("--set", "base.x", found) in problems(SOUND, "base.x=password=abc")

@@ -44,10 +44,6 @@ class Interleaved:
     def abandon(self, block_id):
         raise AssertionError("nothing here is silent")
 
-    @property
-    def telemetry(self):
-        return self._replicas[0].telemetry
-
     def launch(self, item):
         self._draw.choice([replica for replica in self._replicas if replica.free]).launch(item)
 
@@ -70,6 +66,10 @@ class Interleaved:
     def close(self):
         for replica in self._replicas:
             replica.close()
+
+    @property
+    def telemetry(self):
+        return self._replicas[0].telemetry
 
     @property
     def n_actors(self):
@@ -121,14 +121,6 @@ def outcome(lab):
         [told(trial) for trial in lab.book],
         files,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_disks():
-    """Checkpoints are many here, and no test cuts the power."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """An MLflow that was lost comes back from the ledger as it was."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_view import shown
 from sweep_lab import Killed, Lab, study
 from toy_objective import ToyObjective
 
@@ -54,39 +54,8 @@ class MirroredLab(Lab):
         record = StudyRecord.remembered(self.ledger, "a", {"toy": ToyObjective()}, self.home.cache)
         return rebuild(record, state, self.mirror, drawn)
 
-    def shown(self, *, with_ids=False, with_times=False):
-        """All that MLflow shows of the study, by the runs' names."""
-        client = MlflowClient(self.home.mlflow_uri)
-        experiment = client.get_experiment_by_name("a")
-        found, names = {}, {}
-        runs = list(client.search_runs([experiment.experiment_id]))
-        for run in runs:
-            names[run.info.run_id] = run.info.run_name
-        for run in runs:
-            info, data = run.info, run.data
-            tags = {k: v for k, v in data.tags.items() if k != "mlflow.parentRunId"}
-            found[info.run_name] = {
-                "status": info.status,
-                "parent": names.get(data.tags.get("mlflow.parentRunId")),
-                "params": data.params,
-                "tags": tags,
-                "inputs": [(i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs],
-                "points": {
-                    name: [
-                        (point.step, point.value, point.timestamp)
-                        for point in client.get_metric_history(info.run_id, name)
-                    ]
-                    for name in data.metrics
-                },
-                "artifacts": {
-                    file.path: Path(client.download_artifacts(info.run_id, file.path)).read_text()
-                    for file in client.list_artifacts(info.run_id)
-                },
-                **({"id": info.run_id} if with_ids else {}),
-                **({"times": (info.start_time, info.end_time)} if with_times else {}),
-            }
-        assert len(found) == len(runs)
-        return found
+    def shown(self, **options):
+        return shown(self.home.mlflow_uri, "a", **options)
 
 
 def drawn(results):

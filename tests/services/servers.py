@@ -18,7 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 _PATIENCE_S = 180
-PASSWORD = "corr3ct-h0rse"
+PASSWORD, S3_SECRET = "corr3ct-h0rse", "b4ttery/st4ple"
 
 
 class MissingServerError(Exception):
@@ -43,7 +43,7 @@ class ObjectStore:
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "somebody",
-            "AWS_SECRET_ACCESS_KEY": "0123456789abcdef",
+            "AWS_SECRET_ACCESS_KEY": S3_SECRET,
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
@@ -118,6 +118,12 @@ class Postgres:
         where = f"host=127.0.0.1 port={self.port} user=mpn password={PASSWORD} dbname=postgres"
         with psycopg.connect(where, autocommit=True) as connection:
             connection.execute(statement)
+
+    def dump(self, uri):
+        """All that is in a database, as text."""
+        where = uri.replace("postgresql+psycopg://", "postgresql://")
+        command = [str(self._programs / "pg_dump"), "--inserts", where]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     @property
     def _data(self):

@@ -8,7 +8,10 @@ import sys
 import pytest
 
 from mpn.data.mini.recipe import base_model_path
+from mpn.data.sources import corpus_fingerprint
 from studies.objectives.edit_stream import EditStreamObjective
+from studies.objectives.edit_stream_hypernetworks import folder_of, recipe_of
+from studies.objectives.edit_stream_settings import settings_of
 
 OBJECTIVE = EditStreamObjective()
 
@@ -179,3 +182,52 @@ def test_other_weights_are_another_identity_wherever_they_lie(cache):
     assert named == before
     (model / "config.json").write_text('{"other": 1}')
     assert OBJECTIVE.identity(resolved(), cache) != before
+
+
+class TestEditorsThatAreTrained:
+    @staticmethod
+    def params(training=None, **editor):
+        return resolved(editor={"name": "lime", "training": training or {}, **editor})
+
+    @staticmethod
+    def trained(params, cache):
+        """Make the network of a trial seem to be trained."""
+        settings = settings_of(params)
+        recipe = recipe_of(settings, corpus_fingerprint(settings.dataset), cache)
+        path = recipe.path(folder_of(cache))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        return OBJECTIVE.identity(params, cache)
+
+    def test_before_its_training_a_trial_has_no_identity(self, cache):
+        params = self.params()
+        assert OBJECTIVE.identity(params, cache) is None
+        assert len(self.trained(params, cache)["hypernetwork"]) == 64
+
+    @pytest.mark.parametrize(
+        "change", [{"training": {"seed": 1}}, {"training": {"paired": 1}}, {"hidden": 8}]
+    )
+    def test_its_training_enters_the_identity(self, cache, change):
+        base = self.trained(self.params(), cache)
+        assert OBJECTIVE.identity(self.params(**change), cache) is None
+        other = self.trained(self.params(**change), cache)
+        assert other["editor"] != base["editor"]
+        assert other["hypernetwork"] != base["hypernetwork"]
+
+    def test_the_version_of_its_training_enters_the_identity(self, cache, monkeypatch):
+        base = self.trained(self.params(), cache)
+        monkeypatch.setattr("mpn.editors.hypernetworks.store.HYPERNETWORK_VERSION", 0)
+        assert self.trained(self.params(), cache) != base
+
+    def test_a_language_that_is_not_there_is_a_problem_of_the_plan(self):
+        editor = {"name": "mend", "training": {"languages": ["en", "sw"]}}
+        _, problems = OBJECTIVE.resolve({"editor": editor})
+        assert [(one.place, one.found) for one in problems] == [("editor.training.languages", "sw")]
+
+    def test_languages_are_drawn_once_an_edit(self):
+        settings = settings_of(resolved(editor={"name": "mend"}, pairing={"languages": 2}))
+        assert settings.pairing_used.redraw == "per_edit"
+        assert settings_of(resolved(pairing={"languages": 2})).pairing_used.redraw == "per_step"
+
+    def test_other_editors_have_no_training_in_their_identity(self, cache):
+        assert "hypernetwork" not in OBJECTIVE.identity(resolved(), cache)

@@ -31,7 +31,7 @@ def study(tmp_path):
         (("quickstart",), "--home: ''"),
         (
             ("quickstart", "--home", "mpn-home"),
-            "an absolute path, as the cluster sees it, or a URL",
+            "an absolute path, as the cluster's nodes see it",
         ),
         (("quickstart", *HOME, "--env", "A=b"), "--env: A=..."),
         (("quickstart", *HOME, "--env", "a b"), "--env: 'a b'"),
@@ -46,9 +46,9 @@ def test_what_cannot_work_is_refused_at_once(mpn, words, said):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--home", "s3://key:hunter2@store/bucket"),
+        (*HOME, "--optuna", "postgresql://me:hunter2@host/db"),
         (*HOME, "--set", "base.x=http://me:hunter2@host/"),
-        (*HOME, "--", "--tracking", "postgresql://me:hunter2@host/db"),
+        (*HOME, "--", "--mlflow", "postgresql://me:hunter2@host/db"),
     ],
 )
 def test_a_password_does_not_get_into_a_jobs_command_nor_into_the_message(mpn, study, words):
