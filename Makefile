@@ -8,7 +8,7 @@ READY := .venv/.ready
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster]'
 	@touch $@
 
 ## Run the main job on the embedded corpus: a table, and the path of a report.
@@ -25,7 +25,7 @@ test: $(READY)
 
 ## The slow ones too: kills, the full demo, real data (MPN_REAL_DATA), a browser where there is one.
 test-all: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,real]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster,browser,real]'
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or browser or real or gpu'
 
 ## Lint, formatting, types.

@@ -30,12 +30,13 @@ from orchestrator.ledger import Ledger
 from orchestrator.loading import load_study
 from orchestrator.objective import Objective, Site
 from orchestrator.plan import TrialPlan
-from orchestrator.scheduler import Failure
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
 from orchestrator.tracking.protocol import StudyHeader, TrialEnd, TrialHeader
+from orchestrator.trials import Failure
+from studies.pools import PoolWish
 from studies.running import bundled_specs, surroundings
 
 Row = dict[str, Any]
@@ -111,7 +112,8 @@ def drive(spec: StudySpec, objective: Objective, folder: Path, actors: int) -> R
 
     home, meter = Home(folder).make(), Meter()
     tracker = TimedTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
-    around = surroundings(spec, objective, home, meter, tracker, executor="ray", actors=actors)
+    wish = PoolWish("ray", actors)
+    around = surroundings(spec, objective, home, meter, tracker, wish)
     cpu_s, began_s = time.process_time(), time.time()
     report = run_sweep(spec, objective, home, around)
     all_cpu_s, ended_s = time.process_time() - cpu_s, time.time()

@@ -29,6 +29,10 @@ class TrivialObjective:
         """Two a stream."""
         return UNITS * len(streams)
 
+    def affinity(self, params: Params) -> str:
+        """All is one."""
+        return "numbers"
+
     def identity(self, params: Params, cache: Path) -> Mapping[str, object]:
         """All parameters but the number of streams."""
         return {key: value for key, value in params.items() if key != "streams"}

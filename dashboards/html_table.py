@@ -9,7 +9,7 @@ from orchestrator.results import Estimate, Row, StudyResults
 
 
 def render_html_table(results: StudyResults) -> str:
-    """Render a row per trial with a complete stream, in percent.
+    """Render a row per trial with a complete stream or pruned, in percent.
 
     Args:
         results: The study, with at least one such trial.
@@ -17,7 +17,7 @@ def render_html_table(results: StudyResults) -> str:
     Returns:
         A ``<table>``; the baseline row has the class ``baseline``.
     """
-    rows, metrics = results.rows(), headline_metrics(results)
+    rows, metrics = results.listed(), headline_metrics(results)
     primary = results.measure["primary"]
     paths = list(rows[0].trial.params)
     head = ['<th scope="col">trial</th>']

@@ -83,8 +83,9 @@ def _facts(results: StudyResults) -> Iterator[tuple[str, str]]:
             f"{n_complete} of {len(trials)}",
         )
     )
-    if states["failed"]:
-        yield "trials failed", str(states["failed"])
+    for state in ("pruned", "failed"):
+        if states[state]:
+            yield f"trials {state}", str(states[state])
     rows = results.rows()
     if rows:
         counts = sorted({len(row.trial.streams) for row in rows})
@@ -162,6 +163,8 @@ def _unfinished_item(trial: TrialResult) -> str:
     reason, _, details = (trial.failure or "").partition("\n")
     if reason:
         name += f", {escape(reason)}"
+    if trial.pruned_at is not None:
+        name += " at step {step}, at a running value of {value:.4g}".format(**trial.pruned_at)
     if details.strip():
         name += f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>"
     return f"<li>{name}</li>"

@@ -74,20 +74,43 @@ def build_model(
     corpus_digest: str,
     cache: Path,
     progress: Progress,
+    *,
+    origin: Path | None = None,
 ) -> Path:
     """Build or fetch a model that :func:`find_model` does not find.
+
+    Of several processes on one machine that ask for it at once, one builds, copies or fetches
+    it, and the others wait.
+
+    Args:
+        settings: The model.
+        corpus: What a model that is made here is made from.
+        corpus_digest: The corpus's fingerprint.
+        cache: Where models that are made here are kept.
+        progress: Told how far it is.
+        origin: Another cache that may hold it already: copied from there, it is the same to the
+            byte, whatever machine it was made on.
 
     Raises:
         MpnInputError: If the hub has no such model or cannot be reached.
     """
     # What trains a model imports most of transformers, which takes seconds.
     from mpn.data.mini.base_model import ensure_base_model
+    from mpn.data.model_folders import built_once
     from mpn.data.scratch_model import ensure_scratch_model
 
     if settings.name == "mini":
-        return ensure_base_model(cache / "models", progress=progress)
+        return built_once(
+            base_model_path(cache / "models"),
+            lambda: ensure_base_model(cache / "models", progress=progress),
+            origin=origin and base_model_path(origin / "models"),
+        )
     if settings.name == "scratch":
-        return ensure_scratch_model(_scratch_path(cache, corpus_digest), corpus)
+        return built_once(
+            _scratch_path(cache, corpus_digest),
+            lambda: ensure_scratch_model(_scratch_path(cache, corpus_digest), corpus),
+            origin=origin and _scratch_path(origin, corpus_digest),
+        )
     progress("download", 0, 1)
     return fetch(settings.name, settings.revision, place="backbone.name", choices=_CHOICES)
 

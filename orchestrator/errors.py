@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,9 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 _LONGEST_SHOWN = 60
+_LONGEST_LINE = 400  # of a message; beyond, its middle is left out
+_LONGEST_COMMAND = 4_000
+_MOST_PROBLEMS = 100
 _KEY_MARK = "[key]"  # pydantic's
 _VARIANT = re.compile(r"<\w+>")  # marks of ours for one of several kinds of value: Tag("<range>")
 _KINDS = {
@@ -75,13 +79,17 @@ class InputError(OrchestratorError):
         gutters = [_gutter(problem) for problem in self.problems]
         width = max(map(len, gutters), default=0)
         indent = " " * (2 + width + 2 if width else 2)
-        parts = [f"{count} problem{'' if count == 1 else 's'} in {self.file}", ""]
-        for gutter, problem in zip(gutters, self.problems, strict=True):
-            head = f"{problem.place}: {problem.found}" if problem.place else problem.found
+        parts = [f"{count} problem{'' if count == 1 else 's'} in {_printable(self.file)}", ""]
+        for gutter, problem in zip(gutters[:_MOST_PROBLEMS], self.problems, strict=False):
+            place = _printable(problem.place)
+            head = f"{place}: {_printable(problem.found)}" if place else _printable(problem.found)
             parts.append(f"  {gutter:<{width}}  {head}" if width else f"  {head}")
-            parts += [indent + row for row in problem.wanted.splitlines()]
+            parts += [indent + _printable(row) for row in problem.wanted.splitlines()]
+        if count > _MOST_PROBLEMS:
+            parts.append(f"  and {count - _MOST_PROBLEMS:,} more")
         if self.footer:
-            parts += ["", self.footer]
+            rows = (_printable(row, _LONGEST_COMMAND) for row in self.footer.splitlines())
+            parts += ["", *rows]
         return "\n".join(parts)
 
 
@@ -91,6 +99,29 @@ class ReplicaDirtyError(OrchestratorError):
 
 class WorkerLostError(OrchestratorError):
     """A worker died where nothing can take over its work."""
+
+
+class OutageError(OrchestratorError):
+    """A store stayed away for longer than a study waits for one.
+
+    Attributes:
+        store: Which.
+        reason: What it said last.
+        waited_s: For how long it was tried.
+    """
+
+    def __init__(self, store: str, reason: str, waited_s: float) -> None:
+        self.store = store
+        self.reason = reason
+        self.waited_s = waited_s
+        super().__init__(store, reason, waited_s)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store} could not be used for {self.waited_s:.0f} s: {self.reason}\n"
+            "The study stopped; every block that is complete and every checkpoint is kept. "
+            "Once it is back, continue with the same command."
+        )
 
 
 class StudyBusyError(OrchestratorError):
@@ -106,8 +137,8 @@ class StudyBusyError(OrchestratorError):
     def __str__(self) -> str:
         return (
             f"study {self.study} in {self.home} is being run by another process\n"
-            "Nothing was launched. Wait for it, stop it, or use another --home. "
-            f"Watch it with: mpn status {self.study} --home {self.home}"
+            "Nothing was launched. Wait for it, stop it, help it with --join, or use another "
+            f"--home. Watch it with: mpn status {self.study} --home {self.home}"
         )
 
 
@@ -183,9 +214,11 @@ def problems_in(error: ValidationError, model: type[BaseModel]) -> list[Problem]
         model: The model that was validated; the descriptions of its fields say what is right.
 
     Returns:
-        One problem for each error, places dotted from the top of the input, lines unknown.
+        One problem for each error, of the first hundred; places dotted from the top of the
+        input, lines unknown.
     """
-    return [_problem(details, model) for details in error.errors()]
+    errors = itertools.islice(error.errors(include_url=False), _MOST_PROBLEMS)
+    return [_problem(details, model) for details in errors]
 
 
 def location_of(details: ErrorDetails) -> tuple[str | int, ...]:
@@ -273,3 +306,10 @@ def _names_of(marks: str) -> list[str]:
 
 def _gutter(problem: Problem) -> str:
     return problem.source if problem.line is None else f"line {problem.line}"
+
+
+def _printable(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Show text of a stranger's on a terminal: nothing that steers it, and not for ever."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

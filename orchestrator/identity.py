@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 
 
 def canonical_json(value: object) -> str:
@@ -41,6 +42,20 @@ def content_hash(value: object) -> str:
         ValueError: As ``canonical_json`` does.
     """
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def block_id(objective: str, work: object, streams: Sequence[int]) -> str:
+    """Name a block by everything that changes its records.
+
+    Args:
+        objective: Name of the objective.
+        work: Its identity of the trial.
+        streams: Numbers of the block's streams.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return content_hash({"objective": objective, "work": work, "streams": list(streams)})
 
 
 def _check(value: object, place: str) -> None:

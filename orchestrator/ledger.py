@@ -10,6 +10,8 @@ Layout, on any fsspec URI::
     work/<id>/segment-<position>.parquet   records of a block under way, piece by piece
               points-<position>.json       points of running curves, with their timestamps
               state-<position>.bin         written last: from here the block can go on
+              claim.json                   whose the block is while it is worked on
+    sessions/<name>.json                   drivers at work
     studies/<study>.json                   what the driver remembers of a study
 
 Everything is written under a temporary name and renamed, and what is read back is checked
@@ -18,17 +20,13 @@ against the checksum in the file that was written last.
 
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-import fsspec
 
 from orchestrator.objective import Point, Record, Resume, Segment, Summary
 from orchestrator.record_tables import from_parquet, to_parquet
+from orchestrator.stores import Store
 
 _STATE_MAGIC = "mpn-state-1"
 
@@ -70,15 +68,13 @@ class Ledger:
             uri: A folder, or any URI that fsspec knows.
         """
         self.uri = uri
-        self._files, root = fsspec.core.url_to_fs(uri)
-        self._root = root.rstrip("/")
-        self._is_local = "file" in _protocols(self._files)
+        self.store = Store(uri)
 
     # -- blocks ---------------------------------------------------------------------------
 
     def result(self, block_id: str) -> Result | None:
         """Return a complete block's result, or None; a damaged one is as good as none."""
-        content = self._read_json(f"{_block(block_id)}/result.json")
+        content = self._read_json(f"{block_folder(block_id)}/result.json")
         if content is None:
             return None
         try:
@@ -126,12 +122,12 @@ class Ledger:
         result = self.result(block_id)
         if result is None:
             return None
-        records = self._read(f"{_block(block_id)}/records.parquet")
+        records = self._read(f"{block_folder(block_id)}/records.parquet")
         if records is None or _sha256(records) != result.records_sha256:
             return None
         if result.attachment_sha256 is None:
             return records, None
-        attachment = self._read(f"{_block(block_id)}/attachment.bin")
+        attachment = self._read(f"{block_folder(block_id)}/attachment.bin")
         if attachment is None or _sha256(attachment) != result.attachment_sha256:
             return None
         return records, attachment
@@ -169,27 +165,29 @@ class Ledger:
             "records_sha256": result.records_sha256,
             "summaries": {str(stream): summaries[stream] for stream in sorted(summaries)},
         }
-        self._publish(f"{_block(block_id)}/records.parquet", data)
+        self._publish(f"{block_folder(block_id)}/records.parquet", data)
         if attachment is not None:
             content["attachment_sha256"] = attached
-            self._publish(f"{_block(block_id)}/attachment.bin", attachment)
-        self._publish_json(f"{_block(block_id)}/attempt.json", attempt, is_result=False)
+            self._publish(f"{block_folder(block_id)}/attachment.bin", attachment)
+        self._publish_json(f"{block_folder(block_id)}/attempt.json", attempt, is_result=False)
         all_points = _first([*self.points(block_id), *points])
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
-        self._publish_json(f"{_block(block_id)}/points.json", timed, is_result=False)
-        self._publish_json(f"{_block(block_id)}/result.json", content)
+        # what trials are pruned by has to last as records do
+        self._publish_json(f"{block_folder(block_id)}/points.json", timed)
+        self._publish_json(f"{block_folder(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result
 
     def attempt(self, block_id: str) -> Mapping[str, Any]:
         """Return how a complete block came about: timings, host, attempt; may be empty."""
-        return self._read_json(f"{_block(block_id)}/attempt.json") or {}
+        content = self._read_json(f"{block_folder(block_id)}/attempt.json")
+        return content if isinstance(content, dict) else {}
 
     # -- work under way -------------------------------------------------------------------
 
     def checkpoint(
         self, block_id: str, segment: Segment, timestamp_ms: int, *, after: int = 0
-    ) -> None:
+    ) -> int:
         """Keep a segment, so that the block can go on behind it.
 
         The first to measure a point decides its timestamp: a segment that is made again after
@@ -202,10 +200,13 @@ class Ledger:
             after: Position of the checkpoint before; 0 if there is none. Others may lie between,
                 damaged or left by another worker; they are no part of this one's records.
 
+        Returns:
+            Bytes of records and state that were written.
+
         Raises:
             ValueError: If the checkpoint before is damaged.
         """
-        work, position = f"work/{block_id}", segment.position
+        work, position = work_folder(block_id), segment.position
         records, state = to_parquet(segment.records), segment.state()
         self._publish(f"{work}/segment-{position:08d}.parquet", records)
         if self._read_json(f"{work}/points-{position:08d}.json") is None:
@@ -220,6 +221,7 @@ class Ledger:
         }
         head = json.dumps(header, sort_keys=True).encode()
         self._publish(f"{work}/state-{position:08d}.bin", head + b"\n" + state)
+        return len(records) + len(head) + 1 + len(state)
 
     def resume(self, block_id: str) -> tuple[Resume, list[Record]] | None:
         """Return the last checkpoint of a block that is whole, and the records up to it."""
@@ -228,35 +230,44 @@ class Ledger:
                 header, state = self._state(block_id, position)
                 records: list[Record] = []
                 for number, digest in sorted(header["segments"].items(), key=_as_number):
-                    part = self._read(f"work/{block_id}/segment-{int(number):08d}.parquet")
+                    part = self._read(f"{work_folder(block_id)}/segment-{int(number):08d}.parquet")
                     if part is None or _sha256(part) != digest:
                         raise ValueError(f"segment {number} is damaged")
                     records += from_parquet(part)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             return Resume(position, state), records
         return None
 
-    def points(self, block_id: str) -> list[TimedPoint]:
-        """Return all points of a block so far, in order."""
-        contents = self._read_json(f"{_block(block_id)}/points.json")
+    def position(self, block_id: str) -> int:
+        """Return how far a block's last checkpoint is, whole or not; 0 if there is none."""
+        return max(self._state_positions(block_id), default=0)
+
+    def points(self, block_id: str, *, behind: int = 0) -> list[TimedPoint]:
+        """Return the points of a block so far, in order; those that are damaged are left out.
+
+        Args:
+            block_id: The block.
+            behind: Checkpoints up to this position are left out while the block is under way.
+        """
+        contents = self._read_json(f"{block_folder(block_id)}/points.json")
         if contents is None:
-            names = self._names(f"work/{block_id}", "points-", ".json")
-            parts = [self._read_json(f"work/{block_id}/{name}") or [] for name in names]
-            contents = [content for part in parts for content in part]
-        times = [content.pop("timestamp_ms") for content in contents]
-        return _first(
-            TimedPoint(Point(**content), timestamp_ms)
-            for content, timestamp_ms in zip(contents, times, strict=True)
-        )
+            names = self._names(work_folder(block_id), "points-", ".json")
+            names = [name for name in names if name > f"points-{behind:08d}.json"]
+            parts = [self._read_json(f"{work_folder(block_id)}/{name}") for name in names]
+            contents = [content for part in parts if isinstance(part, list) for content in part]
+        if not isinstance(contents, list):
+            contents = []
+        return _first(filter(None, map(_timed_point, contents)))
 
     def _state_positions(self, block_id: str) -> list[int]:
-        names = self._names(f"work/{block_id}", "state-", ".bin")
-        return [int(name.removeprefix("state-").removesuffix(".bin")) for name in names]
+        names = self._names(work_folder(block_id), "state-", ".bin")
+        numbers = [name.removeprefix("state-").removesuffix(".bin") for name in names]
+        return [int(number) for number in numbers if number.isdecimal()]
 
     def _state(self, block_id: str, position: int) -> tuple[dict[str, Any], bytes]:
         """Return header and state of one checkpoint; ValueError if it is damaged."""
-        data = self._read(f"work/{block_id}/state-{position:08d}.bin") or b""
+        data = self._read(f"{work_folder(block_id)}/state-{position:08d}.bin") or b""
         head, _, state = data.partition(b"\n")
         header: dict[str, Any] = json.loads(head)
         if header["magic"] != _STATE_MAGIC or header["state_sha256"] != _sha256(state):
@@ -265,16 +276,14 @@ class Ledger:
 
     def discard_work(self, block_id: str) -> None:
         """Forget all checkpoints of a block."""
-        path = f"{self._root}/work/{block_id}"
-        if self._files.exists(path):
-            self._files.rm(path, recursive=True)
+        self.store.remove_folder(work_folder(block_id))
 
     # -- what the driver remembers --------------------------------------------------------
 
     def study(self, name: str) -> dict[str, Any] | None:
         """Return what is remembered of a study, or None."""
-        content: dict[str, Any] | None = self._read_json(f"studies/{name}.json")
-        return content
+        content = self._read_json(f"studies/{name}.json")
+        return content if isinstance(content, dict) else None
 
     def remember_study(
         self, name: str, content: Mapping[str, object], *, trials: Sequence[str] | None = None
@@ -296,58 +305,59 @@ class Ledger:
         """Return the names of all remembered studies."""
         return [name.removesuffix(".json") for name in self._names("studies", "", ".json")]
 
+    # -- notes that drivers leave each other ----------------------------------------------
+
+    def note(self, folder: str, name: str, content: Mapping[str, object]) -> None:
+        """Leave a small note that is no part of a result, in place of one of the same name."""
+        self._publish_json(f"{folder}/{name}.json", content, is_result=False)
+
+    def read_note(self, folder: str, name: str) -> Any:
+        """Return a note, or None."""
+        return self._read_json(f"{folder}/{name}.json")
+
+    def notes(self, folder: str) -> Iterator[tuple[str, Any]]:
+        """Return names and contents of all notes in a folder."""
+        for file in self._names(folder, "", ".json"):
+            name = file.removesuffix(".json")
+            content = self.read_note(folder, name)
+            if content is not None:
+                yield name, content
+
+    def forget_note(self, folder: str, name: str) -> None:
+        """Take a note away, if it is there."""
+        self.store.remove(f"{folder}/{name}.json")
+
     # -- files ----------------------------------------------------------------------------
 
     def _publish(self, name: str, data: bytes, *, is_result: bool = True) -> None:
-        """Write a file so that it is there whole, or not at all.
-
-        What is no part of a result need not outlast a machine that loses its power.
-        """
-        path = f"{self._root}/{name}"
-        self._files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        if not self._is_local:
-            self._files.pipe_file(path, data)  # an object store shows whole objects only
-            return
-        temporary = Path(f"{path}.{uuid.uuid4().hex}.part")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                if is_result:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write a file; what is no part of a result need not outlast a loss of power."""
+        self.store.write(name, data, outlasts_power=is_result)
 
     def _publish_json(self, name: str, content: object, *, is_result: bool = True) -> None:
         self._publish(name, _json(content).encode() + b"\n", is_result=is_result)
 
     def _read(self, name: str) -> bytes | None:
-        path = f"{self._root}/{name}"
-        try:
-            data: bytes = Path(path).read_bytes() if self._is_local else self._files.cat_file(path)
-            return data
-        except FileNotFoundError:
-            return None
+        return self.store.read(name)
 
     def _read_json(self, name: str) -> Any:
         data = self._read(name)
         try:
             return None if data is None else json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):  # nested as no writer of ours does
             return None
 
     def _names(self, folder: str, prefix: str, suffix: str) -> list[str]:
-        try:
-            paths = self._files.ls(f"{self._root}/{folder}", detail=False, refresh=True)
-        except FileNotFoundError:
-            return []
-        names = sorted(path.rsplit("/", 1)[-1] for path in paths)
-        return [name for name in names if name.startswith(prefix) and name.endswith(suffix)]
+        return self.store.names(folder, prefix, suffix)
 
 
-def _block(block_id: str) -> str:
+def block_folder(block_id: str) -> str:
+    """Return where in the store a complete block is."""
     return f"blocks/{block_id[:2]}/{block_id}"
+
+
+def work_folder(block_id: str) -> str:
+    """Return where in the store the work at a block is while it is under way."""
+    return f"work/{block_id}"
 
 
 def _sha256(data: bytes) -> str:
@@ -356,6 +366,18 @@ def _sha256(data: bytes) -> str:
 
 def _json(content: object) -> str:
     return json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def _timed_point(content: Any) -> TimedPoint | None:
+    try:
+        values = dict(content)
+        timestamp_ms = int(values.pop("timestamp_ms"))
+        point = Point(**values)
+        numbers = (point.stream, point.step, point.value)
+        sound = isinstance(point.metric, str) and all(isinstance(n, int | float) for n in numbers)
+        return TimedPoint(point, timestamp_ms) if sound else None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
@@ -370,8 +392,3 @@ def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
 
 def _as_number(pair: tuple[str, object]) -> int:
     return int(pair[0])
-
-
-def _protocols(files: Any) -> tuple[str, ...]:
-    protocol = files.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

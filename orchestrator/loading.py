@@ -2,7 +2,8 @@
 
 import difflib
 import shlex
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,16 @@ from orchestrator.errors import (
     suggestion,
 )
 from orchestrator.plan import examine
+from orchestrator.redaction import redact
 from orchestrator.spec import NOT_IN_BASE, StudySpec
-from orchestrator.strict_yaml import Document, above, read
+from orchestrator.strict_yaml import (
+    DEEPEST_NESTING,
+    LARGEST_FILE,
+    LONGEST_KEY,
+    Document,
+    above,
+    read,
+)
 
 if TYPE_CHECKING:
     from orchestrator.objective import Objective
@@ -91,6 +100,9 @@ class _Study:
 
     def judge(self, objectives: Mapping[str, "Objective"]) -> StudySpec:
         """Note everything that is wrong with what was read."""
+        for place in _with_credentials(self._data, ""):
+            wanted = "leave it out: what is in a study is kept and shown; use the environment"
+            self._note(place, "holds a password, or another credential", wanted)
         spec, wrong = self._validated()
         objective = objectives.get(spec.objective)
         if objective is None:
@@ -130,7 +142,12 @@ class _Study:
 
     def _document(self) -> Document:
         try:
-            return read(self._path.read_bytes())
+            kind = self._path.stat().st_mode
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe would never end
+                found = "is no regular file"
+                return Document(problems=[Problem("", None, found, "a YAML file")])
+            with self._path.open("rb") as file:
+                return read(file.read(LARGEST_FILE + 1))
         except FileNotFoundError:
             found = "there is no such file"
             siblings = [one.name for one in self._path.parent.glob("*.yaml")]
@@ -155,6 +172,10 @@ class _Study:
     def _lay_over(self, override: str) -> None:
         path, equals, text = override.partition("=")
         path = path.strip()
+        if len(path) > LONGEST_KEY or path.count(".") >= DEEPEST_NESTING:
+            wanted = f"at most {LONGEST_KEY} characters and {DEEPEST_NESTING} keys"
+            self._refuse_override("", f"the path {shown(path)} is too long", wanted)
+            return
         if not equals or not all(path.split(".")):
             self._refuse_override("", f"{shown(override)} is not path=value", "base.layer=3, say")
             return
@@ -221,10 +242,18 @@ class _Study:
                 better = objective.metrics.get(name, direction)
                 if direction != better:
                     self._note(place, f"'{direction}' makes {name} worse", f"write {better}")
+            if spec.search.pruner is not None and name in objective.metrics:
+                self._judge_pruned(name, objective)
         for place, name in named.items():
             if name not in objective.metrics:
                 wanted = suggestion(name, objective.metrics, "Metrics")
                 self._note(place, f"{shown(name)} is not a metric of {objective.name}", wanted)
+
+    def _judge_pruned(self, name: str, objective: "Objective") -> None:
+        if name not in objective.curves:
+            known = ", ".join(objective.curves)
+            wanted = f"search for one of these: {known}" if known else f"{objective.name} has none"
+            self._note("search.pruner", f"{shown(name)} has no running value to prune by", wanted)
 
 
 def _keys(data: object, path: str) -> list[str]:
@@ -242,6 +271,18 @@ def _keys(data: object, path: str) -> list[str]:
         keys.append(".".join(rest[:count]))
         data, rest = there.get(keys[-1]), rest[count:]
     return keys
+
+
+def _with_credentials(value: object, place: str) -> Iterator[str]:
+    """Return the places of all texts that hold one."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _with_credentials(item, below(place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _with_credentials(item, below(place, index))
+    elif isinstance(value, str) and redact(value) != value:
+        yield place
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a study can ask: the one interface between the orchestrator and the work itself."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -118,12 +118,15 @@ class Site:
         device: ``cpu`` or ``cuda``.
         threads: CPU threads; part of what decides the last bits of a sum.
         cache_gib: The most that the folder may hold.
+        origin: The driver's cache, for a worker that may be on another machine; its own may then
+            be filled from there, and what it finds on its machine is checked. Else None.
     """
 
     cache: Path
     device: str
     threads: int
     cache_gib: float = 20.0
+    origin: Path | None = None
 
 
 class Objective(Protocol):
@@ -138,6 +141,12 @@ class Objective(Protocol):
     """What one unit of a segment's position is, in the plural: ``edits``."""
     metrics: Mapping[str, str]
     """Headline metrics: name to ``maximize`` or ``minimize``."""
+    curves: Collection[str]
+    """Those whose points tell early what they will be: the mean of a stream's points so far.
+
+    Where there are any, each step of a stream, from 0, has a point of some metric, and all points
+    of a step come in one segment.
+    """
 
     def resolve(self, params: Params) -> tuple[dict[str, object], "list[Problem]"]:
         """Fill in defaults; say everything that is wrong, with places relative to ``params``."""
@@ -149,6 +158,10 @@ class Objective(Protocol):
 
     def units(self, params: Params, streams: Sequence[int]) -> int:
         """Return how many units of work a block has."""
+        ...
+
+    def affinity(self, params: Params) -> str:
+        """Name what a worker keeps warm for a trial: equal for trials that share all of it."""
         ...
 
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
@@ -163,7 +176,10 @@ class Objective(Protocol):
     def prepare(
         self, params: Params, site: Site, progress: Callable[[str, int, int], None]
     ) -> None:
-        """Build what ``identity`` needs (a base model, say); runs once, on one replica."""
+        """Build what ``identity`` needs (a base model, say), or get it from ``site.origin``.
+
+        Of several processes that call it at once on one machine, one builds and the others wait.
+        """
         ...
 
     def open(self, site: Site) -> Worker:

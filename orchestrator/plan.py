@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.objective import Objective
 
 MOST_CELLS = 10_000
+MOST_BLOCKS = 200_000
+_FEW_TRIALS = 1_000  # so many are told apart also where the budget is lower
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,8 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
     lost = path_problems(spec, base)
     problems += lost
     spec = _without(spec, {problem.place for problem in lost})
-    if (size := math.prod(map(len, spec.sweep.values()))) > MOST_CELLS:
-        wanted = f"at most {MOST_CELLS:,}: drop values, or search instead"
-        problems.append(Problem("sweep", None, f"{size:,} grid cells", wanted))
-        return Expansion((), tuple(problems))
+    if (too_many := _too_many(spec)) is not None:
+        return Expansion((), (*problems, too_many))
 
     def resolve(cell: _Cell) -> tuple[str, dict[str, object]]:
         params, failed = objective.resolve(overlay := _overlaid(base, cell.changes))
@@ -149,6 +149,9 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
         trial_id, params = resolve(cell)
         trials.setdefault(trial_id, params)
         cells.setdefault(trial_id, []).append(cell)
+        if len(trials) > max(spec.budget.max_trials, _FEW_TRIALS):
+            problems += [*_attributed(failures), _over_budget(spec, f"more than {_FEW_TRIALS:,}")]
+            return Expansion((), tuple(problems))
     asked = spec.measure.baseline or {}
     places = {path: f"measure.baseline.{path}" for path in asked}
     baseline, _ = resolve(_Cell("measure.baseline", asked, places))
@@ -165,6 +168,8 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
         )
     if baseline not in trials:
         baseline = next(iter(trials))
+    if not problems and (too_many := _too_many_blocks(objective, trials.values())) is not None:
+        return Expansion((), (too_many,))
     paths = [*spec.sweep, *itertools.chain.from_iterable(spec.ablate.values())]
     labels = labels_of([same[0] for same in cells.values()])
     plans = (
@@ -172,6 +177,29 @@ def examine(spec: StudySpec, objective: "Objective") -> Expansion:
         for number, (label, (key, params)) in enumerate(zip(labels, trials.items(), strict=True))
     )
     return Expansion(tuple(plans), tuple(problems))
+
+
+def _too_many(spec: StudySpec) -> Problem | None:
+    """Refuse what could not be listed, before it is."""
+    wanted = f"at most {MOST_CELLS:,}: "
+    if (size := math.prod(map(len, spec.sweep.values()))) > MOST_CELLS:
+        return Problem("sweep", None, f"{size:,} grid cells", wanted + "drop values, or search")
+    if len(spec.ablate) > MOST_CELLS:
+        return Problem("ablate", None, f"{len(spec.ablate):,} ablations", wanted + "drop some")
+    if spec.search is not None and spec.search.trials > MOST_CELLS:
+        found = f"{spec.search.trials:,} trials"
+        return Problem("search.trials", None, found, wanted + "ask for fewer")
+    return None
+
+
+def _too_many_blocks(objective: "Objective", trials: Iterable[dict[str, object]]) -> Problem | None:
+    n_blocks = 0
+    for params in trials:
+        n_blocks += len(objective.blocks(params))
+        if n_blocks > MOST_BLOCKS:
+            found = f"more than {MOST_BLOCKS:,} blocks"
+            return Problem("base", None, found, "fewer trials, fewer streams, or larger blocks")
+    return None
 
 
 def get_path(params: Mapping[str, object], path: str) -> object:
@@ -328,9 +356,13 @@ def _budget_problems(spec: StudySpec, trials: Sequence[Sequence[_Cell]]) -> list
         ]
         remedy = "drop a value from sweep" if spec.sweep else "drop an ablation"
         arithmetic = f"{' + '.join(terms)} = {count}; raise it, or {remedy}"
-    allowed = spec.budget.max_trials
-    if count <= allowed:
+    if count <= spec.budget.max_trials:
         return []
+    return [replace(_over_budget(spec, f"the {count}"), wanted=arithmetic)]
+
+
+def _over_budget(spec: StudySpec, count: str) -> Problem:
     default = "" if "max_trials" in spec.budget.model_fields_set else " (the default)"
-    found = f"{allowed}{default} is fewer than the {count} trials this study expands to"
-    return [Problem("budget.max_trials", None, found, arithmetic)]
+    allowed = f"{spec.budget.max_trials}{default}"
+    found = f"{allowed} is fewer than {count} trials this study expands to"
+    return Problem("budget.max_trials", None, found, "raise it, or drop values")

@@ -58,6 +58,8 @@ class TrialResult:
         block_ids: Its blocks.
         streams: Metric values of each stream that is complete.
         failure: Why it failed, or None.
+        pruned_at: ``step`` and running ``value`` at which it was stopped early, or None. Such a
+            trial has no complete streams to compare, whatever is in the ledger.
     """
 
     number: int
@@ -69,6 +71,7 @@ class TrialResult:
     block_ids: tuple[str, ...]
     streams: Mapping[int, Mapping[str, tuple[float, int]]]
     failure: str | None
+    pruned_at: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Row:
             "baseline": self.trial.baseline,
             "label": self.trial.label,
             "state": self.trial.state,
+            "pruned_at": self.trial.pruned_at,
             "params": dict(self.trial.params),
             "metrics": {
                 name: {"mean": e.mean, "low": e.low, "high": e.high, "n": e.n}
@@ -126,7 +130,8 @@ class StudyResults:
         trials = []
         for trial in memory["trials"]:
             streams: dict[int, Mapping[str, tuple[float, int]]] = {}
-            for block in trial["blocks"]:
+            pruned_at = trial.get("pruned_at")
+            for block in trial["blocks"] if pruned_at is None else ():
                 result = ledger.result(block["block_id"])
                 streams |= result.summaries if result else {}
             trials.append(
@@ -140,6 +145,7 @@ class StudyResults:
                     tuple(block["block_id"] for block in trial["blocks"]),
                     streams,
                     trial.get("failure"),
+                    pruned_at,
                 )
             )
         spec = memory["spec"]
@@ -164,6 +170,11 @@ class StudyResults:
             for trial in self.trials
             if trial.streams
         )
+
+    def listed(self) -> tuple[Row, ...]:
+        """Return the rows, and one without estimates for each pruned trial, by number."""
+        pruned = (Row(trial, {}, {}) for trial in self.trials if trial.pruned_at is not None)
+        return tuple(sorted([*self.rows(), *pruned], key=lambda row: row.trial.number))
 
     def records(self, trial: TrialResult) -> list[Record]:
         """Return the records of a trial's complete blocks."""

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -20,15 +18,24 @@ from pydantic import (
 
 from orchestrator.errors import Problem, refusal, shown, suggestion
 from orchestrator.identity import canonical_json
+from orchestrator.resources import BudgetSpec, Part, ResourcesSpec, RetrySpec
 
 _STUDY_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ABLATION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 NOT_IN_BASE = "not in base"
 
 
+def is_study_name(name: str) -> bool:
+    """Whether a study may be called so; its name is part of paths and addresses."""
+    return _STUDY_NAME.fullmatch(name) is not None and ".." not in name
+
+
 def _study_name(name: str) -> str:
-    if not _STUDY_NAME.fullmatch(name) or ".." in name:
+    if not is_study_name(name):
         raise refusal(f"{shown(name)} is not a study name", STUDY_NAME_RULE)
+    if _RESERVED.fullmatch(name.partition(".")[0]):
+        raise refusal(f"{shown(name)} is no file on some systems", "another name")
     return name
 
 
@@ -66,12 +73,6 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _whole_above_one(gpus: float) -> float:
-    if gpus > 1 and gpus != int(gpus):
-        raise refusal(f"{gpus} is no number of GPUs", "a fraction of one, or whole GPUs")
-    return gpus
-
-
 STUDY_NAME_RULE = (
     "lower-case letters, digits, '.', '_' and '-', at most 64, a letter or digit first, no '..'"
 )
@@ -80,11 +81,7 @@ Changes = Annotated[dict[str, Any], Field(min_length=1)]
 Number = Annotated[float, PlainValidator(_number)]  # an int stays an int
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Range(_Part):
+class Range(Part):
     """The numbers from ``low`` to ``high``, both included; whole if both bounds are."""
 
     low: Number = Field(description="a number")
@@ -112,7 +109,11 @@ class Range(_Part):
             raise refusal(f"step {self.step}", f"{kind} above 0")
         # decimals, since 0.3 is not a multiple of 0.1 in binary
         width = Decimal(str(self.high)) - Decimal(str(self.low))
-        if width % Decimal(str(self.step)):
+        try:
+            left = width % Decimal(str(self.step))
+        except InvalidOperation:
+            raise refusal(f"step {self.step} is too small", "a larger step, or none") from None
+        if left:
             raise refusal(
                 f"step {self.step} does not lead from {self.low} to {self.high}",
                 "high is low plus a whole number of steps",
@@ -130,7 +131,41 @@ Dimension = Annotated[
 ]
 
 
-class SearchSpec(_Part):
+class MedianPrunerSpec(Part):
+    """Stops a trial whose best running value is worse than the others' median at that step."""
+
+    name: Literal["median"] = Field(description="median or successive_halving")
+    startup_trials: int = Field(5, ge=0, description="a whole number of trials, at least 0")
+    warmup_steps: int = Field(0, ge=0, description="a whole number of steps, at least 0")
+    interval: int = Field(1, ge=1, description="a whole number of steps, at least 1")
+
+
+class HalvingPrunerSpec(Part):
+    """Stops a trial that is not among the best 1 / ``reduction_factor`` at a rung.
+
+    Rung k, counted from 0, is at step
+    ``min_resource * reduction_factor ** (min_early_stopping_rate + k)``.
+    """
+
+    name: Literal["successive_halving"] = Field(description="median or successive_halving")
+    min_resource: int = Field(1, ge=1, description="a whole number of steps, at least 1")
+    reduction_factor: int = Field(4, ge=2, description="a whole number, at least 2")
+    min_early_stopping_rate: int = Field(0, ge=0, description="a whole number, at least 0")
+
+
+def _kind_of_pruner(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return f"<{name or 'median'}>"
+
+
+PrunerSpec = Annotated[
+    Annotated[MedianPrunerSpec, Tag("<median>")]
+    | Annotated[HalvingPrunerSpec, Tag("<successive_halving>")],
+    Discriminator(_kind_of_pruner),
+]
+
+
+class SearchSpec(Part):
     """Trials chosen one after another by what the earlier ones showed.
 
     ``parallel`` is part of the definition: it decides what the sampler knows when it chooses.
@@ -146,15 +181,29 @@ class SearchSpec(_Part):
     objectives: dict[str, Literal["maximize", "minimize"]] = Field(
         min_length=1, description="metric: maximize or minimize, for at least one metric"
     )
+    pruner: PrunerSpec | None = Field(
+        None, description="{name: median} or {name: successive_halving}, or null for none"
+    )
+
+    @field_validator("pruner")
+    @classmethod
+    def _one_objective(cls, pruner: PrunerSpec | None, info: ValidationInfo) -> PrunerSpec | None:
+        n_objectives = len(info.data.get("objectives", ("unknown",)))
+        if pruner is not None and n_objectives > 1:
+            raise refusal(
+                f"a pruner with {n_objectives} objectives",
+                "one objective, by which running trials can be ranked; or no pruner",
+            )
+        return pruner
 
 
-class IntervalSpec(_Part):
+class IntervalSpec(Part):
     """How sure the intervals around differences are to be."""
 
     level: float = Field(0.95, gt=0, lt=1, description="a number between 0 and 1, exclusive")
 
 
-class MeasureSpec(_Part):
+class MeasureSpec(Part):
     """What is compared, and with what."""
 
     primary: str = Field(description="the metric that answers the question")
@@ -165,45 +214,7 @@ class MeasureSpec(_Part):
     interval: IntervalSpec = Field(IntervalSpec(), description="a mapping: {level: 0.95}")
 
 
-class BudgetSpec(_Part):
-    """When to stop."""
-
-    max_trials: int = Field(200, ge=1, description="a whole number, at least 1")
-    max_failed_trials: int | None = Field(
-        None, ge=0, description="a whole number, at least 0, or null for any number"
-    )
-
-
-class ResourcesSpec(_Part):
-    """What the actors hold; decides how fast results come, not which.
-
-    ``threads`` are CPU threads per actor; they do decide the last bits of a sum.
-    ``checkpoint_every_s`` is how much work of a block a kill may cost, beyond the unit under way.
-    ``cache_gib`` is the most that the cache folder of the actors may hold.
-    """
-
-    actors: int | None = Field(
-        None, ge=1, description="a whole number, at least 1, or null for as many as fit"
-    )
-    gpus: Annotated[float, AfterValidator(_whole_above_one)] | None = Field(
-        None, ge=0, description="GPUs per actor, at least 0, or null for one where there are any"
-    )
-    cpus: float = Field(1, gt=0, description="a number above 0")
-    threads: int = Field(1, ge=1, description="a whole number, at least 1")
-    checkpoint_every_s: float = Field(
-        1.0, ge=0, description="seconds of work that a kill may cost, at least 0"
-    )
-    cache_gib: float = Field(20.0, gt=0, description="GiB, a number above 0")
-
-
-class RetrySpec(_Part):
-    """How often a block is tried, and how long to wait before the second time."""
-
-    attempts: int = Field(3, ge=1, description="a whole number, at least 1")
-    backoff_s: float = Field(1.0, ge=0, description="seconds, at least 0")
-
-
-class StudySpec(_Part):
+class StudySpec(Part):
     """A question, and everything that is done to answer it. ``load_study`` fills ``base``."""
 
     study: Annotated[str, AfterValidator(_study_name)] = Field(description=STUDY_NAME_RULE)
@@ -249,6 +260,8 @@ def definition_of(spec: StudySpec) -> Mapping[str, object]:
         search = spec.search.model_dump()
         search["space"] = [list(pair) for pair in search["space"].items()]
         search["objectives"] = [list(pair) for pair in search["objectives"].items()]
+        if spec.search.pruner is None:
+            del search["pruner"]  # as searches were defined before there were pruners
     return {
         "objective": spec.objective,
         "base": spec.base,

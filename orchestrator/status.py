@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import is_running
-from orchestrator.scheduler import BlockState, TrialState
+from orchestrator.trials import TrialState
 
 
 def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str, Any]:
@@ -20,29 +20,31 @@ def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str,
 
     Returns:
         ``state``, ``trials`` and ``blocks`` (state to number), and ``last_run``. A trial whose
-        blocks are all complete is complete, whatever a killed driver last wrote; one that is
-        not is ``waiting`` again when no driver runs.
+        blocks are all complete is complete, whatever a killed driver last wrote, unless it was
+        pruned before anybody noticed how far it had run; one that is not complete is
+        ``waiting`` again when no driver runs.
     """
-    ledger = Ledger(str(home.ledger))
-    alive = is_running(study, home)
+    ledger = Ledger(home.ledger)
+    alive = memory["state"] == "running" and is_running(study, home)
     trials: Counter[str] = Counter({str(state): 0 for state in TrialState})
-    blocks: Counter[str] = Counter({str(s): 0 for s in BlockState if s != BlockState.CANCELLED})
+    blocks: Counter[str] = Counter({str(state): 0 for state in TrialState})
     for trial in memory["trials"]:
         complete = [ledger.result(block["block_id"]) is not None for block in trial["blocks"]]
         state = trial["state"]
-        if all(complete):
+        if all(complete) and state != TrialState.PRUNED:
             state = str(TrialState.COMPLETE)
         elif state == TrialState.COMPLETE or (state == TrialState.RUNNING and not alive):
             state = str(TrialState.WAITING)
         trials[state] += 1
-        blocks[str(BlockState.COMPLETE)] += sum(complete)
+        blocks[str(TrialState.COMPLETE)] += sum(complete)
         blocks[state] += len(complete) - sum(complete)
     state = memory["state"]
     if state == "running" and not alive:
         state = "interrupted"
     last_run = dict(memory["last_run"])
-    if "units_per_s" in last_run:
-        last_run[f"{memory['unit']}_per_s"] = last_run.pop("units_per_s")
+    for figure in ("per_s", "spared"):
+        if f"units_{figure}" in last_run:
+            last_run[f"{memory['unit']}_{figure}"] = last_run.pop(f"units_{figure}")
     return {
         "study": study,
         "state": state,

@@ -9,8 +9,13 @@ import yaml
 
 from orchestrator.errors import Problem, below, shown
 
-LARGEST_FILE = 1_000_000
+LARGEST_FILE = 250_000  # bytes
 DEEPEST_NESTING = 32
+MOST_VALUES = 10_000  # keys count too; reading so many takes about a second
+LONGEST_KEY = 200
+_LONGEST_PLACE = 1_000
+_MOST_PROBLEMS = 100
+_LONGEST_NAME = 40
 _LARGEST_INT = 2**63 - 1
 
 _CONSTANTS: dict[str, bool | None] = {
@@ -91,8 +96,8 @@ def above(place: str) -> str:
 
 def _decoded(data: bytes, document: Document) -> str:
     if len(data) > LARGEST_FILE:
-        found = f"{len(data):,} bytes are too many"
-        document.problems.append(Problem("", 1, found, f"at most {LARGEST_FILE:,}"))
+        found, wanted = f"more than {LARGEST_FILE:,} bytes", "a question needs a few thousand"
+        document.problems.append(Problem("", 1, found, wanted))
         raise _StopReadingError
     try:
         return data.decode("utf-8")
@@ -109,6 +114,7 @@ class _Reader:
     def __init__(self, text: str, document: Document) -> None:
         self._text = text
         self._document = document
+        self._n_values = 0
 
     def read(self) -> None:
         try:
@@ -145,14 +151,16 @@ class _Reader:
             raise _StopReadingError
 
     def _value(self, place: str, line: int, depth: int) -> object:
-        event = self._parser.get_event()
+        event = self._next_event(line)
         if isinstance(event, yaml.AliasEvent):
-            self._spoil(place, line, f"alias *{event.anchor}", "write the value out")
-            return f"*{event.anchor}"
+            name = _cut(str(event.anchor))
+            self._spoil(place, line, f"alias *{name}", "write the value out")
+            return f"*{name}"
         if event.anchor is not None:
-            self._spoil(place, line, f"anchor &{event.anchor}", "remove it, and write values out")
+            found = f"anchor &{_cut(event.anchor)}"
+            self._spoil(place, line, found, "remove it, and write values out")
         if event.tag is not None:
-            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            tag = _cut(event.tag.replace("tag:yaml.org,2002:", "!!"))
             self._spoil(place, line, f"tag {tag}", "remove it: types follow from the values")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place, line)
@@ -181,23 +189,37 @@ class _Reader:
             if not isinstance(key, str):
                 if len(self._document.problems) == known:  # else it is an alias, say
                     self._note(place, line, f"the key {shown(key)} is not text", "put it in quotes")
-                self._skip()
+                self._skip(line)
                 continue
             here = below(place, key)
+            if len(key) > LONGEST_KEY or len(here) > _LONGEST_PLACE:
+                what = f"the key {shown(key)}" if len(key) > LONGEST_KEY else "the way to a key"
+                most = LONGEST_KEY if len(key) > LONGEST_KEY else _LONGEST_PLACE
+                self._note(place, line, f"{what} is too long", f"at most {most} characters")
+                self._skip(line)
+                continue
             if key in entries:
                 first = self._document.lines[here]
                 self._note(here, line, f"given again; it is on line {first} already", "keep one")
-                self._skip()
+                self._skip(line)
                 continue
             self._document.lines[here] = line
             entries[key] = self._value(here, line, depth)
         self._parser.get_event()
         return entries
 
-    def _skip(self) -> None:
+    def _next_event(self, line: int) -> Any:
+        """Take an event, unless there were too many."""
+        self._n_values += 1
+        if self._n_values > MOST_VALUES:
+            self._note("", line, f"more than {MOST_VALUES:,} values", "list fewer")
+            raise _StopReadingError
+        return self._parser.get_event()
+
+    def _skip(self, line: int) -> None:
         depth = 0
         while True:
-            event = self._parser.get_event()
+            event = self._next_event(line)
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth == 0:
@@ -226,7 +248,12 @@ class _Reader:
         return int(event.start_mark.line) + 1
 
     def _note(self, place: str, line: int, found: str, wanted: str) -> None:
-        self._document.problems.append(Problem(place, line, found, wanted))
+        problems = self._document.problems
+        if len(problems) == _MOST_PROBLEMS:
+            last = f"more than {_MOST_PROBLEMS} problems"
+            problems.append(Problem("", line, last, "mend these first: the rest was not read"))
+            raise _StopReadingError
+        problems.append(Problem(place, line, found, wanted))
 
     def _spoil(self, place: str, line: int, found: str, wanted: str) -> None:
         self._note(place, line, found, wanted)
@@ -238,3 +265,7 @@ class _Reader:
         said = f"{error.context or ''} {error.problem or ''}".strip()
         advice = next((text for sign, text in _ADVICE.items() if sign in said), "correct the YAML")
         self._note("", line, f"not YAML: {said}", advice)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -5,69 +5,41 @@ be had again from the book and the ledger, so that killing it at any point loses
 """
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Protocol
 
 from orchestrator.databases import quick_commits
+from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import InputError
 from orchestrator.executors.on_demand import OnDemandExecutor
-from orchestrator.executors.protocol import Executor
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.locks import only_driver
 from orchestrator.objective import Objective
+from orchestrator.observer import SweepObserver
+from orchestrator.outages import Patience, is_outage
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
-from orchestrator.scheduler import Failure, RetryPolicy, Scheduler, TrialOutcome, TrialState
+from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
+from orchestrator.search.judging import Course
+from orchestrator.search.pruning import Pruning
+from orchestrator.sessions import Roster, present
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
-from orchestrator.tracking.protocol import Tracker, TrialEnd, TrialHeader
+from orchestrator.surroundings import Surroundings
+from orchestrator.tracking.protocol import TrialEnd
+from orchestrator.trials import Failure, TrialOutcome, TrialState
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
 _MOST_CHORES = 64
+_BOOK, _LEDGER = "Optuna's storage", "the ledger"
+_UNHARMED = (TrialState.COMPLETE, TrialState.PRUNED)
 _STOPPED = "The study stopped; blocks that are complete are kept. Mend this and run it again."
-
-
-class Watcher(Protocol):
-    """Told what goes on, to show it."""
-
-    def preparing(self, stage: str, done: int, total: int) -> None:
-        """Something is built that all trials need."""
-        ...
-
-    def progressed(self, n_units: int, total: int) -> None:
-        """So many units of this run's total are done; a search's total grows."""
-        ...
-
-    def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
-        """A trial is complete, or has failed."""
-        ...
-
-
-class StopRequest:
-    """Made by a signal handler; the sweep stops at the next checkpoints.
-
-    Attributes:
-        asked: Whether it was made.
-        listeners: Called when it is made, from the signal handler.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.listeners: list[Callable[[], None]] = []
-
-    def ask(self) -> None:
-        """Make the request; asking again changes nothing."""
-        if not self.asked:
-            self.asked = True
-            for listener in self.listeners:
-                listener()
 
 
 @dataclass(frozen=True)
@@ -80,6 +52,7 @@ class LastRun:
         model_loads: Models loaded by all replicas.
         actors: Replicas; 0 if nothing had to run.
         units_per_s: Units of work per second of wall time since the first launch, or None.
+        units_spared: Units that pruned trials left undone; 0 without any.
     """
 
     blocks_executed: int
@@ -87,6 +60,7 @@ class LastRun:
     model_loads: int
     actors: int
     units_per_s: float | None
+    units_spared: int
 
 
 @dataclass(frozen=True)
@@ -102,31 +76,6 @@ class SweepReport:
     state: str
     failures: tuple[Failure, ...]
     last_run: LastRun
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a sweep is given by whoever starts it.
-
-    Attributes:
-        make_executor: Makes the executor for so many missing blocks.
-        tracker: The mirror.
-        watcher: Shows progress.
-        stop: Asked by a signal handler.
-        tags: Provenance for the tracker.
-        artifacts: Draws the study's tables and pages, file name to text.
-        clock: Seconds that do not go back.
-        poll_s: How long one pass may wait for something to happen.
-    """
-
-    make_executor: Callable[[int], Executor]
-    tracker: Tracker
-    watcher: Watcher
-    stop: StopRequest
-    tags: Mapping[str, str]
-    artifacts: Callable[[StudyResults], Mapping[str, str]]
-    clock: Callable[[], float] = time.monotonic
-    poll_s: float = 0.2
 
 
 def run_sweep(
@@ -148,18 +97,27 @@ def run_sweep(
         InputError: If the work found the input at fault; finished blocks are kept.
     """
     home.make()
-    with only_driver(spec.study, home), quick_commits(home.path):
-        record = StudyRecord(spec, objective, Ledger(str(home.ledger)), home.cache, around.tags)
-        sweep = _Sweep(record, around)
-        book = TrialBook.open(
-            home.optuna_uri,
-            spec.study,
-            definition={**definition_of(spec), "directions": dict(sweep.directions)},
-            directions=sweep.directions,
-            search=spec.search,
+    ledger = Ledger(home.ledger)
+    roster = Roster(ledger, spec.study, "main", around.clock)
+    with (
+        only_driver(spec.study, home),
+        quick_commits(home.path),
+        present(roster, around.sleep, is_alone=home.services.ledger is None),
+    ):
+        record = StudyRecord(spec, objective, ledger, home.cache, around.tags)
+        sweep = _Sweep(record, around, roster)
+        book = sweep.patience(
+            _BOOK,
+            lambda: TrialBook.open(
+                home.optuna_uri,
+                spec.study,
+                definition={**definition_of(spec), "directions": dict(sweep.directions)},
+                directions=sweep.directions,
+                search=spec.search,
+            ),
         )
-        around.tracker.open(record.header)
         try:
+            around.tracker.open(record.header)
             if spec.search is None:
                 sweep.run_planned(book)
             else:
@@ -167,18 +125,24 @@ def run_sweep(
             return sweep.close()
         finally:
             sweep.executor.close()
+            book.close()
 
 
 class _Sweep:
     """One run of one study."""
 
-    def __init__(self, record: StudyRecord, around: Surroundings) -> None:
-        self._record, self._around = record, around
+    def __init__(self, record: StudyRecord, around: Surroundings, roster: Roster) -> None:
+        self._record, self._around, self._roster = record, around, roster
         self.executor = OnDemandExecutor(
-            lambda: around.make_executor(record.blocks_missing or self._blocks_ahead)
+            lambda: around.make_executor(
+                record.blocks_missing or self._blocks_ahead, roster.own.name
+            )
         )
         retry = record.spec.retry
-        self._scheduler = Scheduler(self.executor, RetryPolicy(retry.attempts, retry.backoff_s))
+        self.patience = Patience(around.clock, self._pause, retry.patience_s)
+        self._observer = SweepObserver(record.spec.study, lambda: self.executor.telemetry)
+        policy = RetryPolicy(**retry.model_dump())
+        self._scheduler = Scheduler(self.executor, policy, self._observer)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._blocks_ahead = 1
         self._failures: list[Failure] = []
@@ -198,7 +162,7 @@ class _Sweep:
     def run_planned(self, book: TrialBook) -> None:
         """Run the trials that the study file lists."""
         plans = expand(self._record.spec, self._record.objective)
-        book.register(plans)
+        self.patience(_BOOK, lambda: book.register(plans))
         self._blocks_ahead = sum(map(self._n_blocks, plans))
         for plan in plans:
             self._prepare(plan)
@@ -213,44 +177,51 @@ class _Sweep:
 
         Trial n is asked for when exactly the trials up to ``n - parallel`` have been told,
         whatever order they end in. Trials of an earlier run are gone through again: those that
-        have ended end at once, and telling them again changes nothing.
+        have ended end at once, and telling them again changes nothing. Where trials are pruned,
+        the same is what they are judged by.
         """
         record, search = self._record, self._record.spec.search
         assert search is not None
-        ended: dict[int, TrialOutcome] = {}
+        ended: dict[int, tuple[TrialOutcome, Course | None]] = {}
+        pruning = Pruning(record, book, self._scheduler, self._around.clock)
         asked = told = 0
 
         def admit(number: int, values: dict[str, object]) -> None:
             plan = trial_for(record.spec, record.objective, number, values)
             self._blocks_ahead = search.parallel * self._n_blocks(plan)
             self._prepare(plan)
-            self._submit(plan)
+            entry = self._submit(plan)
+            self.patience(_LEDGER, lambda: pruning.watch(entry))
 
         if (baseline := record.spec.measure.baseline) is not None:
-            book.begin_with(
-                {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
-            )
-        for number, values in book.asked():
+            first = {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
+            self.patience(_BOOK, lambda: book.begin_with(first))
+        for number, values in self.patience(_BOOK, book.asked):
             admit(number, values)
             asked += 1
         while told < search.trials:
             must_ask = asked < min(search.trials, told + search.parallel)
             if must_ask and not self._is_stopping:
-                admit(*book.ask())
+                admit(*self.patience(_BOOK, book.ask))
                 asked += 1
             elif told in ended and not must_ask:
-                self._end(ended[told], book)
+                outcome, course = ended[told]
+                self._end(outcome, book, course)
                 told += 1
             elif self._is_stopping and self._scheduler.is_idle:
                 return
             else:
-                ended |= {outcome.number: outcome for outcome in self._step()}
+                for outcome in self._step():
+                    settled = self.patience(_LEDGER, partial(pruning.settle, outcome))
+                    if settled is not None:
+                        ended[outcome.number] = settled
+                self.patience(_LEDGER, pruning.look)
 
     def close(self) -> SweepReport:
         """Write down how the run ended."""
         self._do_chores(0)
         entries = self._record.entries.values()
-        if all(entry.state is TrialState.COMPLETE for entry in entries):
+        if all(entry.state in _UNHARMED for entry in entries):
             state = "done"
         else:
             state = "interrupted" if self._around.stop.asked else "failed"
@@ -262,15 +233,13 @@ class _Sweep:
             self.executor.model_loads,
             self.executor.n_actors,
             scheduler.units_executed / elapsed if elapsed > 0 else None,
+            self._record.units_spared,
         )
-        self._record.save(state, asdict(last_run))
+        self.patience(_LEDGER, lambda: self._record.save(state, asdict(last_run)))
+        self._measure()
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
-        ids = {number: entry.plan.trial_id for number, entry in self._record.entries.items()}
-        differences = {
-            ids[row.trial.number]: self._record.shown_differences(row.difference)
-            for row in results.rows()
-        }
+        differences = self._record.differences(results)
         self._around.tracker.finish_study(state, differences, self._around.artifacts(results))
         return SweepReport(state, tuple(self._failures), last_run)
 
@@ -282,11 +251,13 @@ class _Sweep:
     def _prepare(self, plan: TrialPlan) -> None:
         """Build what the identity of a trial needs, where it is not there yet."""
         if self._record.objective.identity(plan.params, self._record.cache) is None:
-            self.executor.prepare(plan.params, self._around.watcher.preparing)
+            prepare = self._around.prepare or self.executor.prepare
+            prepare(plan.params, self._around.watcher.preparing)
 
-    def _submit(self, plan: TrialPlan) -> None:
-        entry = self._record.admit(plan)
+    def _submit(self, plan: TrialPlan) -> Entry:
+        entry = self.patience(_LEDGER, lambda: self._record.admit(plan))
         self._scheduler.submit(entry.work, entry.reused)
+        return entry
 
     def _step(self) -> tuple[TrialOutcome, ...]:
         """Make one pass, and show what it changed.
@@ -307,14 +278,18 @@ class _Sweep:
             entry = self._record.entries[number]
             entry.state = TrialState.RUNNING
             self._chores.append(partial(self._mirror_start, entry))
-        done = self._scheduler.units_executed + sum(self.executor.progress().values())
+        done = self._scheduler.units_executed + sum(
+            sign.done for sign in self.executor.progress().values()
+        )
         self._around.watcher.progressed(done, self._record.units_missing)
         return step.ended
 
-    def _end(self, outcome: TrialOutcome, book: TrialBook) -> None:
+    def _end(self, outcome: TrialOutcome, book: TrialBook, course: Course | None = None) -> None:
         """Write down everywhere that a trial has ended; its results are in the ledger."""
         entry, failure = self._record.entries[outcome.number], outcome.failure
         entry.state = outcome.state
+        if course is not None and course.pruned_at is not None:
+            self.patience(_LEDGER, partial(self._record.prune, entry, course.pruned_at))
         if failure is not None:
             if failure.problems:
                 self._abandon(failure.reason, book)
@@ -322,13 +297,17 @@ class _Sweep:
             entry.failure = f"{failure.reason}\n{failure.details}".strip()
             self._failures.append(failure)
             _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
-        end = self._record.trial_end(entry)
+        end = self.patience(_LEDGER, lambda: self._record.trial_end(entry))
         values = [end.metrics.get(name) for name in self.directions]
         self._chores.append(partial(self._mirror_end, entry, end))
         defined = [value for value in values if value is not None]
         is_whole = failure is None and len(defined) == len(values)
-        book.tell(entry.plan.number, defined if is_whole else None)
-        self._around.watcher.trial_ended(entry.plan, failure)
+        told, curve = defined if is_whole else None, None if failure else course
+        self.patience(_BOOK, lambda: book.tell(entry.plan.number, told, curve))
+        if entry.pruned_at is not None:
+            self._around.watcher.trial_pruned(entry.plan, entry.pruned_at.step)
+        else:
+            self._around.watcher.trial_ended(entry.plan, failure)
         budget = self._record.spec.budget.max_failed_trials
         if budget is not None and len(self._failures) > budget:
             self._over_budget = True
@@ -343,7 +322,7 @@ class _Sweep:
         """Leave nothing open behind when the input turns out to be wrong."""
         self._do_chores(0)
         for number, entry in self._record.entries.items():
-            if entry.state is not TrialState.COMPLETE:
+            if entry.state not in _UNHARMED:
                 entry.state, entry.failure = TrialState.FAILED, reason
                 if self._record.spec.search is None:  # a sampler would remember it for ever
                     book.tell(number, None)
@@ -352,19 +331,50 @@ class _Sweep:
         self._around.tracker.finish_study("failed", {}, {})
 
     def _mirror_start(self, entry: Entry) -> None:
-        self._around.tracker.start_trial(self._header(entry))
+        self._around.tracker.start_trial(entry.header)
 
     def _mirror_end(self, entry: Entry, end: TrialEnd) -> None:
-        self._around.tracker.finish_trial(self._header(entry), end)
-
-    def _header(self, entry: Entry) -> TrialHeader:
-        return entry.header(self._record.objective, self._record.cache)
+        self._around.tracker.finish_trial(entry.header, end)
 
     def _do_chores(self, n_left: int) -> None:
         while len(self._chores) > n_left:
             self._chores.popleft()()
 
     def _save_now_and_then(self) -> None:
-        if self._around.clock() - self._saved_s >= _SAVE_EVERY_S:
-            self._record.save("running", None)
-            self._saved_s = self._around.clock()
+        """Write down how far the study is; a ledger that is away is tried again the next time."""
+        if self._around.clock() - self._saved_s < _SAVE_EVERY_S:
+            return
+        self._saved_s = self._around.clock()
+        try:
+            self._save()
+            self._roster.beat()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            _LOG.warning("the ledger cannot be written, %s", error)
+
+    def _pause(self, wait_s: float) -> bool:
+        """Wait while a store is away; tell that this driver lives, where it can be told."""
+        with suppress(OSError):
+            self._roster.beat()
+        self._around.sleep(wait_s)
+        return not self._around.stop.asked
+
+    def _save(self) -> None:
+        """Let others see how things stand."""
+        now_s = self._around.clock()
+        done = {block: sign.done for block, sign in self.executor.progress().items()}
+        progress = self._observer.progress(
+            self._scheduler.block_states().values(),
+            done,
+            units_executed=self._scheduler.units_executed,
+            units_missing=self._record.units_missing,
+            elapsed_s=0.0 if self._began_s is None else now_s - self._began_s,
+        )
+        self._record.save("running", None, progress)
+        self._measure()
+
+    def _measure(self) -> None:
+        states = self._scheduler.block_states().values()
+        backlog = len(self._chores) + self._around.backlog()
+        self._observer.measure(states, self.executor.n_actors, backlog)

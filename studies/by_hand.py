@@ -10,6 +10,7 @@ import transformers
 from mpn.backbones import Backbone
 from mpn.by_hand import HandOutcome, SideEffects, edit_by_hand, side_effects, without
 from mpn.data.corpus import Corpus
+from mpn.data.labels import label_key
 from mpn.edited_models import SavedEdit, export_edited
 from mpn.editors.settings import TransformerPatcherSettings
 from mpn.edits import ParallelEdit, ParallelExample, Text
@@ -30,7 +31,7 @@ from studies.objectives.edit_stream_workbench import (
     workbench_of,
 )
 from studies.objectives.method_errors import input_errors
-from studies.running import n_gpus
+from studies.pools import n_gpus
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,12 @@ def _parallel_edit(
     wish: Wish, settings: EditStreamSettings, corpus: Corpus, backbone: Backbone
 ) -> ParallelEdit:
     """Turn a wish into an edit; its label is counted as the model does."""
-    labels = [name.lower() for name in backbone.labels]
-    if wish.label.lower() not in labels:
+    labels = [label_key(name) for name in backbone.labels]
+    if label_key(wish.label) not in labels:
         raise MpnInputError(
             "--label", repr(wish.label), suggestion(wish.label, backbone.labels, "The model's")
         )
-    label = labels.index(wish.label.lower())
+    label = labels.index(label_key(wish.label))
     if wish.row is None:
         for language in wish.texts:
             check_language(language, place="--text")

@@ -12,14 +12,14 @@ from orchestrator.home import Home
 from orchestrator.objective import Site
 from orchestrator.plan import expand
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest
+from orchestrator.surroundings import StopRequest
 from studies.objectives.edit_stream import EditStreamObjective
 from studies.objectives.edit_stream_hypernetworks import folder_of, is_ready, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
 from studies.objectives.edit_stream_workbench import backbone_of, corpus_of, train_editor
 from studies.objectives.method_errors import input_errors
+from studies.pools import n_gpus
 from studies.progress import StageProgress
-from studies.running import n_gpus
 
 
 @dataclass(frozen=True)

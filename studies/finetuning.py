@@ -18,11 +18,11 @@ from orchestrator.databases import quick_commits
 from orchestrator.errors import InputError, Problem
 from orchestrator.home import Home
 from orchestrator.provenance import provenance
-from orchestrator.sweep import StopRequest
+from orchestrator.surroundings import StopRequest
 from orchestrator.tracking.single_run import RunHeader, SingleRun
 from studies.objectives.method_errors import input_errors
 from studies.progress import StageProgress
-from studies.running import stopping_on_sigint
+from studies.stopping import stopping_on_signals
 
 EXPERIMENT = "finetune"
 NOTHING_DONE = "Nothing was trained."
@@ -93,7 +93,7 @@ def train_and_publish(
 def _trained(
     recipe: Recipe, out: Path, work: Path, watching: "_Watching", threads: int | None
 ) -> Mapping[str, Any] | None:
-    with stopping_on_sigint(watching.stop), input_errors("the training", NOTHING_DONE):
+    with stopping_on_signals(watching.stop), input_errors("the training", NOTHING_DONE):
         made = finetune(recipe, _checkpoints(work), watching, threads=threads)
     return None if made is None else publish(out, recipe, made, provenance(Path(__file__).parent))
 

@@ -40,7 +40,7 @@ def planned(spec: StudySpec, objective: Objective, home: Home) -> dict[str, Any]
 
 
 def _trials(spec: StudySpec, objective: Objective, home: Home) -> Iterator[dict[str, Any]]:
-    ledger = Ledger(str(home.ledger))
+    ledger = Ledger(home.ledger)
     for trial in expand(spec, objective):
         prepared = objective.identity(trial.params, home.cache) is not None
         streams = objective.blocks(trial.params)

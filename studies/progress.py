@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from orchestrator.plan import TrialPlan
-from orchestrator.scheduler import Failure
+from orchestrator.trials import Failure
 
 _LINE_EVERY_S = 10.0
 
@@ -122,6 +122,10 @@ class ConsoleWatcher(ConsoleProgress):
     def progressed(self, n_units: int, total: int) -> None:
         """Show how many units are done."""
         self._show(self._unit, n_units, total, f"{n_units} of {total} {self._unit}")
+
+    def trial_pruned(self, plan: TrialPlan, step: int) -> None:
+        """Say in a line that a trial was stopped early."""
+        self._bar.console.print(f"trial {plan.number} pruned after step {step}: {plan.label}")
 
     def trial_ended(self, plan: TrialPlan, failure: Failure | None) -> None:
         """Say in a line that a trial has ended."""

@@ -1,42 +1,51 @@
 """Puts a sweep together: executor, tracker, progress, signals."""
 
 import importlib.util
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Literal
+from typing import NamedTuple
 
 from dashboards.report import render_report
-from orchestrator.executors.inline import InlineExecutor
-from orchestrator.executors.protocol import Executor
-from orchestrator.executors.replica import ReplicaPlan
+from orchestrator.databases import quick_commits
 from orchestrator.home import Home
-from orchestrator.objective import Objective, Site
+from orchestrator.joining import JoinReport, join_sweep
+from orchestrator.ledger import Ledger
+from orchestrator.objective import Objective
 from orchestrator.provenance import provenance
 from orchestrator.results import StudyResults
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, SweepReport, Watcher, run_sweep
+from orchestrator.study_record import StudyRecord
+from orchestrator.surroundings import StopRequest, Surroundings, Watcher
+from orchestrator.sweep import SweepReport, run_sweep
+from orchestrator.tracking.background import BackgroundTracker
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.patient import PatientTracker
-from orchestrator.tracking.protocol import Tracker
+from orchestrator.tracking.protocol import NullTracker, Tracker
+from orchestrator.tracking.rebuilding import rebuild
 from studies.analysis.tables import render_table
+from studies.objectives.registry import OBJECTIVES
+from studies.pools import PoolWish, Room, executor_maker, own_preparation, room_for, room_here
+from studies.stopping import stopping_on_signals
 
-ExecutorName = Literal["ray", "inline"]
+
+class Ended(NamedTuple):
+    """How a run in this process ended.
+
+    Attributes:
+        report: What became of the study.
+        trouble: Why MLflow is not up to date, if it is not.
+        exit_code: The process's, if it was interrupted.
+    """
+
+    report: SweepReport
+    trouble: str | None
+    exit_code: int
 
 
 def run_study(
-    spec: StudySpec,
-    objective: Objective,
-    home: Home,
-    watcher: Watcher,
-    *,
-    executor: ExecutorName,
-    actors: int | None,
-) -> tuple[SweepReport, str | None]:
+    spec: StudySpec, objective: Objective, home: Home, watcher: Watcher, wish: PoolWish
+) -> Ended:
     """Run a study in this process.
 
     Args:
@@ -44,19 +53,59 @@ def run_study(
         objective: What it asks.
         home: Where everything is kept.
         watcher: Shows progress.
-        executor: ``ray``, or ``inline`` for debugging.
-        actors: Number of Ray actors; None takes the study's, or as many as there are GPUs,
-            or else CPU cores.
+        wish: Where blocks run.
+
+    Raises:
+        InputError: If a cluster is wished for that cannot be joined, or fits not a single actor;
+            nothing is written then.
+    """
+    with room_for(spec, wish) as room:
+        home.make()
+        mirror = MlflowMirror(home.mlflow_uri, home.artifacts)
+        with BackgroundTracker(PatientTracker(mirror, time.monotonic)) as tracker:
+            around = surroundings(spec, objective, home, watcher, tracker, wish, room)
+            with stopping_on_signals(around.stop) as stopped:
+                report = run_sweep(spec, objective, home, around)
+    return Ended(report, tracker.trouble, stopped.exit_code)
+
+
+def help_study(
+    spec: StudySpec, objective: Objective, home: Home, watcher: Watcher, wish: PoolWish
+) -> tuple[JoinReport, int]:
+    """Run blocks of a study that another driver runs; arguments as for :func:`run_study`.
 
     Returns:
-        How it ended, and why MLflow is not up to date, if it is not.
+        What was done, and the process's exit code, if it was interrupted.
+
+    Raises:
+        InputError: If nobody runs the study, or another version of it.
     """
-    home.make()
-    tracker = PatientTracker(MlflowMirror(home.mlflow_uri, home.artifacts), time.monotonic)
-    around = surroundings(spec, objective, home, watcher, tracker, executor=executor, actors=actors)
-    with stopping_on_sigint(around.stop):
-        report = run_sweep(spec, objective, home, around)
-    return report, tracker.trouble
+    with room_for(spec, wish) as room:
+        around = surroundings(spec, objective, home, watcher, NullTracker(), wish, room)
+        with stopping_on_signals(around.stop) as stopped:
+            return join_sweep(spec, objective, Ledger(home.ledger), around), stopped.exit_code
+
+
+def mirror_again(study: str, home: Home) -> int:
+    """Rebuild a study in MLflow from the ledger.
+
+    Args:
+        study: Its name; nobody drives it.
+        home: Has such a study.
+
+    Returns:
+        How many of its trials are mirrored.
+
+    Raises:
+        Exception: Whatever MLflow raises where it cannot be reached.
+    """
+    ledger = Ledger(home.ledger)
+    memory = ledger.study(study)
+    assert memory is not None
+    record = StudyRecord.remembered(ledger, study, OBJECTIVES, home.cache)
+    state = "interrupted" if memory["state"] == "running" else str(memory["state"])
+    with quick_commits(home.path):
+        return rebuild(record, state, MlflowMirror(home.mlflow_uri, home.artifacts), _artifacts)
 
 
 def surroundings(
@@ -65,49 +114,32 @@ def surroundings(
     home: Home,
     watcher: Watcher,
     tracker: Tracker,
-    *,
-    executor: ExecutorName,
-    actors: int | None,
+    wish: PoolWish,
+    room: Callable[[], Room] | None = None,
 ) -> Surroundings:
-    """Put together what a sweep is given; arguments as for :func:`run_study`."""
+    """Put together what a sweep is given.
+
+    Args:
+        spec: The study.
+        objective: What it asks.
+        home: Where everything is kept.
+        watcher: Shows progress.
+        tracker: The mirror.
+        wish: Where blocks run.
+        room: Says what fits there; None looks at this machine when something has to run.
+    """
     return Surroundings(
-        make_executor=_executor_maker(spec, objective, home, executor, actors),
+        make_executor=executor_maker(
+            spec, objective, home, wish, room or (lambda: room_here(spec))
+        ),
         tracker=tracker,
         watcher=watcher,
         stop=StopRequest(),
         tags=provenance(Path(__file__).parent),
         artifacts=_artifacts,
+        backlog=lambda: tracker.backlog if isinstance(tracker, BackgroundTracker) else 0,
+        prepare=own_preparation(spec, objective, home, wish),
     )
-
-
-def n_gpus() -> int:
-    """How many CUDA devices this machine has."""
-    import torch  # slow to import, and needed only where something runs
-
-    return torch.cuda.device_count()
-
-
-def _executor_maker(
-    spec: StudySpec, objective: Objective, home: Home, name: ExecutorName, actors: int | None
-) -> Callable[[int], Executor]:
-    resources = spec.resources
-
-    def make(n_blocks: int) -> Executor:
-        gpus = resources.gpus if resources.gpus is not None else float(n_gpus() > 0)
-        device = "cuda" if gpus > 0 else "cpu"
-        site = Site(home.cache.resolve(), device, resources.threads, resources.cache_gib)
-        ledger, every_s = str(home.ledger.resolve()), resources.checkpoint_every_s
-        plan = ReplicaPlan(objective, ledger, site, every_s)
-        if name == "inline":
-            return InlineExecutor(plan)
-        # Ray takes seconds to import, and is not needed to say that nothing has to run.
-        from orchestrator.executors.ray_pool import PoolSettings, RayExecutor
-
-        fitting = int(n_gpus() / gpus) if gpus > 0 else int((os.cpu_count() or 1) / resources.cpus)
-        wanted = actors or resources.actors or max(1, fitting)
-        return RayExecutor(plan, PoolSettings(min(wanted, n_blocks), gpus, resources.cpus))
-
-    return make
 
 
 def _artifacts(results: StudyResults) -> Mapping[str, str]:
@@ -118,22 +150,6 @@ def _artifacts(results: StudyResults) -> Mapping[str, str]:
         "table.json": render_table(results, "json"),
         "report.html": render_report(results),
     }
-
-
-@contextmanager
-def stopping_on_sigint(stop: StopRequest) -> Iterator[None]:
-    """Stop at the next checkpoint on the first Ctrl-C, and at once on the second."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.ask()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def bundled_specs() -> Path:

@@ -138,7 +138,7 @@ def publish(wish: Wish, spec: StudySpec, corpus: Corpus, home: Home, folder: Pat
     Raises:
         FileNotFoundError: If a block is not complete.
     """
-    ledger = Ledger(str(home.ledger))
+    ledger = Ledger(home.ledger)
     n_rows = settings_of(spec.base).rows
     split = wish.dataset.split
     lines: dict[str, list[Line]] = {}

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest_plugins = ["model_fixtures", "service_fixtures"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():

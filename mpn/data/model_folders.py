@@ -1,11 +1,13 @@
 """Model folders that are there whole, or not at all."""
 
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from transformers.utils import logging as transformers_logging
 
 
@@ -37,6 +39,32 @@ def publish_model(
         except OSError:
             if not final.is_dir():
                 raise
+    return final
+
+
+def built_once(final: Path, build: Callable[[], Path], *, origin: Path | None = None) -> Path:
+    """Return a model folder; the first process of a machine to ask builds it, the others wait.
+
+    Args:
+        final: The folder; complete if it is there.
+        build: Makes it.
+        origin: The same folder elsewhere; if that is there, it is copied.
+
+    Returns:
+        ``final``.
+    """
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(final.parent / f".{final.name}.lock"):
+        if final.is_dir():
+            return final
+        if origin is None or not origin.is_dir():
+            return build()
+        with tempfile.TemporaryDirectory(dir=final.parent, prefix=f".{final.name}-") as workshop:
+            copied = Path(workshop) / final.name
+            shutil.copytree(origin, copied)
+            copied.rename(final)
     return final
 
 

@@ -43,6 +43,9 @@ def summarise(values: Iterable[MetricValue]) -> Summary:
 ALONG_THE_STREAM = frozenset({"edit_retention_so_far"})
 """Metrics that are a curve over the stream, and have no mean."""
 
+EDIT_BY_EDIT = ("reliability", "cross_lingual_generality", "locality")
+"""Metrics worth a curve over the edits, whose mean up to an edit is the metric so far."""
+
 
 def _per_language(values: list[MetricValue]) -> dict[str, tuple[float, int]]:
     by_language: dict[str, list[MetricValue]] = defaultdict(list)

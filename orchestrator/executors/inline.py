@@ -1,26 +1,29 @@
 """The inline executor: one replica in this process, for debugging and as the plain path."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 
-from orchestrator.executors.protocol import Event, Lost, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import Event, Lost, PrepareProgress, Sign, WorkItem
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class InlineExecutor:
-    """Runs each item within ``poll``; see :class:`orchestrator.executors.protocol.Executor`.
+    """Runs items within ``poll``; see :class:`orchestrator.executors.protocol.Executor`.
 
     The work runs in the caller's process and thread, so a debugger stops in it. An interrupt is
-    noticed after the block that runs, or at its next checkpoint.
+    noticed at the block's next checkpoint, or after it.
     """
 
     def __init__(self, plan: ReplicaPlan) -> None:
         """Take what the replica will need; nothing starts yet."""
         self._plan = plan
         self._replica: Replica | None = None
-        self._waiting: list[WorkItem] = []
+        self._item: WorkItem | None = None
+        self._steps: Generator[None, None, Event] | None = None
         self._loads_of_the_gone = 0
+        self._held = ""
 
     def start(self) -> None:
         """Start the replica."""
@@ -32,24 +35,46 @@ class InlineExecutor:
 
     @property
     def free(self) -> int:
-        """One, or none while an item waits."""
-        return 1 - len(self._waiting)
+        """One, or none while there is an item."""
+        return int(self._item is None)
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """What the last item needed."""
+        return (self._held,) * self.free
 
     def launch(self, item: WorkItem) -> None:
         """Keep the item for the next ``poll``."""
-        self._waiting.append(item)
+        self._item = item
+
+    def abandon(self, block_id: str) -> None:
+        """Forget the item; it runs in the caller's own thread, and so not now."""
+        if self._item is not None and self._item.block_id == block_id:
+            self._item = self._steps = None
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Run what was launched, to its end; only an idle poll waits for its timeout."""
-        if not self._waiting:
+        """Run the item to its next checkpoint; only an idle poll waits for its timeout."""
+        if self._item is None:
             time.sleep(timeout_s)
-        events = [self._run(item) for item in self._waiting]
-        self._waiting.clear()
-        return events
+            return []
+        if self._replica is None:
+            raise RuntimeError("start() comes before any work")
+        if self._steps is None:
+            self._steps = self._replica.steps(self._item)
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            return [self._ended(self._replica, self._item, end.value)]
+        return []
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing runs outside of ``poll``."""
         return {}
+
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Let the item stop before its next unit if it is meant."""
+        if self._replica and self._item and self._item.block_id in set(block_ids):
+            self._replica.cancel(self._item.block_id)
 
     def ask_to_stop(self) -> None:
         """Let the running item stop at its next checkpoint."""
@@ -58,7 +83,7 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Drop the replica's warm state; its counters stay."""
-        self._waiting.clear()
+        self._item = self._steps = None
 
     @property
     def n_actors(self) -> int:
@@ -66,15 +91,19 @@ class InlineExecutor:
         return 1
 
     @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere."""
+        return NullTelemetry()
+
+    @property
     def model_loads(self) -> int:
         """What the replica has loaded, and those before it."""
         return self._loads_of_the_gone + (self._replica.loads if self._replica else 0)
 
-    def _run(self, item: WorkItem) -> Event:
-        if self._replica is None:
-            raise RuntimeError("start() comes before any work")
-        event = self._replica.run(item)
-        if isinstance(event, Lost):  # its model is not what it loaded
-            self._loads_of_the_gone += self._replica.loads
+    def _ended(self, replica: Replica, item: WorkItem, event: Event) -> Event:
+        self._item = self._steps = None
+        self._held = item.affinity
+        if isinstance(event, Lost) and event.fault == "worker":  # its model is not what it loaded
+            self._loads_of_the_gone += replica.loads
             self._replica = Replica(self._plan)
         return event

@@ -1,18 +1,31 @@
 """An executor that starts only when something has to run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from orchestrator.executors.protocol import Event, Executor, PrepareProgress, WorkItem
+from orchestrator.executors.protocol import (
+    Event,
+    Executor,
+    Interrupted,
+    PrepareProgress,
+    Sign,
+    WorkItem,
+)
 from orchestrator.objective import Params
+from orchestrator.telemetry import NullTelemetry, Telemetry
 
 
 class OnDemandExecutor:
-    """Wraps an executor that is expensive to start, for studies that are already done."""
+    """Wraps an executor that is expensive to start, for studies that are already done.
+
+    The item that starts it waits here until a replica is up.
+    """
 
     def __init__(self, make: Callable[[], Executor]) -> None:
         """Take what makes the executor; it is called once, or never."""
         self._make = make
         self._inner: Executor | None = None
+        self._first: WorkItem | None = None
+        self._first_is_off = False
 
     def start(self) -> None:
         """Make and start the executor, unless that has happened."""
@@ -24,23 +37,58 @@ class OnDemandExecutor:
 
     @property
     def free(self) -> int:
-        """At least one before the start."""
+        """One before the start, none while the first item waits."""
+        if self._first is not None:
+            return 0
         return self._inner.free if self._inner else 1
 
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Nothing before the start."""
+        if self._first is not None:
+            return ()
+        return self._inner.holds if self._inner else ("",)
+
     def launch(self, item: WorkItem) -> None:
-        """Start, and launch."""
-        self._running().launch(item)
+        """Start if need be, and launch as soon as there is a replica."""
+        inner = self._running()
+        if inner.free:
+            inner.launch(item)
+        else:
+            self._first, self._first_is_off = item, False
+
+    def abandon(self, block_id: str) -> None:
+        """Nothing before the start."""
+        if self._inner:
+            self._inner.abandon(block_id)
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Nothing happens before the start."""
-        return self._inner.poll(timeout_s) if self._inner else []
+        if self._inner is None:
+            return []
+        first = self._first
+        if first is not None and self._first_is_off:
+            self._first = None
+            return [Interrupted(first.block_id, first.attempt)]
+        if first is not None and self._inner.free:
+            self._inner.launch(first)
+            self._first = None
+        return self._inner.poll(timeout_s)
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Sign]:
         """Nothing before the start."""
         return self._inner.progress() if self._inner else {}
 
+    def cancel(self, block_ids: Iterable[str]) -> None:
+        """Nothing before the start."""
+        ids = list(block_ids)
+        self._first_is_off |= self._first is not None and self._first.block_id in ids
+        if self._inner:
+            self._inner.cancel(ids)
+
     def ask_to_stop(self) -> None:
         """Nothing before the start."""
+        self._first_is_off = self._first is not None
         if self._inner:
             self._inner.ask_to_stop()
 
@@ -53,6 +101,11 @@ class OnDemandExecutor:
     def n_actors(self) -> int:
         """None before the start."""
         return self._inner.n_actors if self._inner else 0
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Nowhere before the start."""
+        return self._inner.telemetry if self._inner else NullTelemetry()
 
     @property
     def model_loads(self) -> int:

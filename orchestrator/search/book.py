@@ -13,13 +13,16 @@ from optuna.distributions import (
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.errors import InputError, Problem, shown
 from orchestrator.identity import canonical_json, content_hash
 from orchestrator.plan import TrialPlan
+from orchestrator.search.judging import Course
 from orchestrator.spec import Range, SearchSpec
 
+_CAREFUL = {"pool_pre_ping": True}
+"""A database that was started anew is asked by new connections."""
 _DEFINITION = "definition"
 _TRIAL_ID = "trial_id"
 _LABEL = "label"
@@ -34,10 +37,16 @@ class TrialBook:
     more, whatever an earlier driver left behind.
     """
 
-    def __init__(self, study: optuna.Study, search: SearchSpec | None) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        search: SearchSpec | None,
+        database: optuna.storages.RDBStorage,
+    ) -> None:
         """Use :meth:`open`."""
         self._study = study
         self._search = search
+        self._database = database
         self._planned: dict[int, int] = {}  # our number to the id in Optuna's storage
 
     @staticmethod
@@ -61,7 +70,7 @@ class TrialBook:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         digest = content_hash(definition)
-        database = optuna.storages.RDBStorage(storage)
+        database = optuna.storages.RDBStorage(storage, engine_kwargs=_CAREFUL)
         names = set(optuna.get_all_study_names(database))
         if name in names:
             old = optuna.load_study(study_name=name, storage=database)
@@ -78,7 +87,12 @@ class TrialBook:
         with warnings.catch_warnings():  # experimental since 3.2, and what names the axes in UIs
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(directions))
-        return TrialBook(study, search)
+        return TrialBook(study, search, database)
+
+    def close(self) -> None:
+        """Give the connections to the database back; nothing can be asked or told any more."""
+        self._database.remove_session()
+        self._database.engine.dispose()
 
     # -- planned trials -------------------------------------------------------------------
 
@@ -151,20 +165,54 @@ class TrialBook:
 
         The sampler is made anew for each trial and path from the seed, the trial's number and
         the path, so that a search that was killed anywhere goes on choosing as an uninterrupted
-        one would.
+        one would. A trial that an outage kept from getting its values is the next one.
         """
+        assert self._search is not None
+        paths = self._search.space.keys()
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not paths <= frozen.params.keys():
+                return frozen.number, self._suggest(self._adopted(frozen))
         trial = self._study.ask()
         return trial.number, self._suggest(trial)
 
+    def told_when_asked(self, number: int) -> list[FrozenTrial]:
+        """Return the trials that were told when one was asked for, as they were told then.
+
+        Those that failed are left out: how far they came was chance. A trial that failed and
+        completes in a later run stays out, as for the sampler.
+        """
+        assert self._search is not None
+        last = number - self._search.parallel
+        finished = (TrialState.COMPLETE, TrialState.PRUNED)
+        return [
+            optuna.trial.create_trial(
+                state=told.state,
+                values=told.values,
+                intermediate_values=told.intermediate_values,
+                system_attrs=told.system_attrs,
+            )
+            for told in self._study.get_trials(deepcopy=False, states=finished)
+            if told.number <= last
+        ]
+
     # -- both -----------------------------------------------------------------------------
 
-    def tell(self, number: int, values: Sequence[float] | None) -> None:
+    def tell(
+        self, number: int, values: Sequence[float] | None, course: Course | None = None
+    ) -> None:
         """Write down how a trial ended.
 
         Args:
             number: The trial's number in our study.
-            values: One for each direction; None if it failed, or a value is undefined.
+            values: One for each direction; None if it was pruned or failed, or a value is
+                undefined.
+            course: What its pruner was told, if the study has one and the trial did not fail.
         """
+        if course is not None:
+            self._write(number, course)
+            if course.pruned_at is not None:
+                self._study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+                return
         state = TrialState.COMPLETE if values is not None else TrialState.FAIL
         found = None if values is None else list(values)
         if number not in self._planned:
@@ -173,6 +221,17 @@ class TrialBook:
         # No sampler learns from a planned trial, so that the storage alone is told.
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             self._study._storage.set_trial_state_values(self._planned[number], state, found)
+
+    def _write(self, number: int, course: Course) -> None:
+        """Write down a course; one that was written before stays as it is."""
+        storage = self._study._storage
+        trial = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        if storage.get_trial(trial).state.is_finished():
+            return
+        for step, value in course.values.items():
+            storage.set_trial_intermediate_value(trial, step, value)
+        for name, mark in course.marks.items():
+            storage.set_trial_system_attr(trial, name, mark)
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, object]:
         assert self._search is not None

@@ -1,18 +1,31 @@
 """MLflow's clients and experiments, opened alike by all that log there."""
 
 import logging
+import os
 from pathlib import Path
 
 from mlflow import MlflowClient
 
-LONGEST_TAG = 5000
+from orchestrator.redaction import redact
+
+_LONGEST_TAG = 5000
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""Whoever writes to MLflow tries again by itself, with less of a wait than its client's minutes."""
 
 
 def open_client(uri: str) -> MlflowClient:
     """Return a client of a tracking server or database, which is not contacted yet."""
     for name in ("alembic", "mlflow.store"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for variable, value in _IMPATIENT.items():
+        os.environ.setdefault(variable, value)
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # which may hold a password
     return MlflowClient(tracking_uri=uri)
+
+
+def shown_tag(value: str) -> str:
+    """Return a tag's value as MLflow may keep it: without credentials, and not too long."""
+    return redact(value)[:_LONGEST_TAG]
 
 
 def ensure_experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.entities.view_type import ViewType
 
-from orchestrator.tracking.experiments import LONGEST_TAG, ensure_experiment, open_client
+from orchestrator.redaction import redact
+from orchestrator.tracking.experiments import ensure_experiment, open_client, shown_tag
 from orchestrator.tracking.protocol import DIFFERENCE, StudyHeader, TrialEnd, TrialHeader
 
 _STUDY = "mpn.study"
@@ -17,6 +18,8 @@ _TRIAL_ID = "mpn.trial_id"
 _MIRRORED = "mpn.mirrored"
 _FAILURE = "mpn.failure"
 _PARENT = "mlflow.parentRunId"
+_STATE = "mpn.state"
+_STATUSES = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 _STATES = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
@@ -29,7 +32,7 @@ class _Child:
         status: As MLflow shows it.
         end_ms: When it ended; 0 until then.
         n_params: How many parameters are logged.
-        mirrored: ``complete`` or ``failed`` once that is logged whole; else None.
+        mirrored: ``complete``, ``pruned`` or ``failed`` once that is logged whole; else None.
         has_failure: Whether it says why it failed.
         differences: Those to the baseline that this process has logged.
     """
@@ -98,7 +101,8 @@ class MlflowMirror:
                 _DEFINITION: study.definition,
                 "mlflow.note.content": note,
             }
-            self._parent_id = self._create(study.name, tags)
+            began_ms = study.span_ms[0] if study.span_ms else None
+            self._parent_id = self._create(study.name, tags, began_ms)
 
     def start_trial(self, trial: TrialHeader) -> None:
         """Find or make the child run; its parameters are logged once and never change."""
@@ -107,7 +111,7 @@ class MlflowMirror:
     def finish_trial(self, trial: TrialHeader, end: TrialEnd) -> None:
         """Log curves and final values, then close the run; a run that is whole is left alone."""
         child = self._child(trial)
-        state = "complete" if end.complete else "failed"
+        state = end.state
         if child.mirrored == state:
             return
         # The UI opens a comparison with the metric that was logged first.
@@ -121,12 +125,12 @@ class MlflowMirror:
             )
             for timed in end.points
         ]
-        self._client.log_batch(child.run_id, metrics=metrics)
+        self._client.log_batch(child.run_id, metrics=metrics, tags=[RunTag(_STATE, state)])
         if end.failure:
-            self._client.set_tag(child.run_id, _FAILURE, end.failure[:LONGEST_TAG])
+            self._client.set_tag(child.run_id, _FAILURE, shown_tag(end.failure))
         elif child.has_failure:
             self._client.delete_tag(child.run_id, _FAILURE)
-        status = "FINISHED" if end.complete else "FAILED"
+        status = _STATUSES[state]
         self._client.set_terminated(child.run_id, status, end_time=end.timestamp_ms)
         self._client.set_tag(child.run_id, _MIRRORED, state)  # last: all of it is there
         child.status, child.end_ms, child.mirrored = status, end.timestamp_ms, state
@@ -140,6 +144,8 @@ class MlflowMirror:
         artifacts: Mapping[str, str],
     ) -> None:
         """Log what needs the whole study, and close the parent run."""
+        assert self._study is not None
+        ended_ms = self._study.span_ms[1] if self._study.span_ms else None
         for trial_id, values in metrics.items():
             child = self._children.get(trial_id)
             if child is not None and not values.items() <= child.differences.items():
@@ -147,11 +153,11 @@ class MlflowMirror:
                 self._client.log_batch(child.run_id, metrics=found)
         for child in self._children.values():
             if child.status == "RUNNING":  # until the study is continued
-                self._client.set_terminated(child.run_id, "KILLED")
+                self._client.set_terminated(child.run_id, "KILLED", end_time=ended_ms)
                 child.status = "KILLED"
         for name, text in artifacts.items():
             self._client.log_text(self._parent_id, text, name)
-        self._client.set_terminated(self._parent_id, _STATES[state])
+        self._client.set_terminated(self._parent_id, _STATES[state], end_time=ended_ms)
 
     def _child(self, trial: TrialHeader) -> _Child:
         """Return the run of a trial; make it, or what is missing of it."""
@@ -168,7 +174,8 @@ class MlflowMirror:
                 "mpn.label": trial.label,
                 "mpn.baseline": str(trial.baseline).lower(),
             }
-            run_id = self._create(f"{trial.number} {trial.label}", tags)
+            name = f"{trial.number} {trial.label}"
+            run_id = self._create(name, tags, trial.started_ms)
             child = self._children[trial.trial_id] = _Child(run_id)
         if child.n_params >= len(trial.params):
             return child
@@ -182,7 +189,7 @@ class MlflowMirror:
                 for name, digest in trial.datasets.items()
             ],
         )
-        params = [Param(name, value) for name, value in trial.params.items()]
+        params = [Param(name, redact(value)) for name, value in trial.params.items()]
         # last: they tell that all of it is there
         self._client.log_batch(child.run_id, params=params)
         child.n_params = len(params)
@@ -212,11 +219,11 @@ class MlflowMirror:
             if not token:
                 return
 
-    def _create(self, name: str, tags: Mapping[str, str]) -> str:
+    def _create(self, name: str, tags: Mapping[str, str], began_ms: int | None) -> str:
         run = self._client.create_run(
             self._experiment,
-            start_time=int(time.time() * 1000),
+            start_time=int(time.time() * 1000) if began_ms is None else began_ms,
             run_name=name,
-            tags={key: value[:LONGEST_TAG] for key, value in tags.items()},
+            tags={key: shown_tag(value) for key, value in tags.items()},
         )
         return str(run.info.run_id)

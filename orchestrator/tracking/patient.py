@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from orchestrator.redaction import redact
 from orchestrator.tracking.protocol import StudyHeader, Tracker, TrialEnd, TrialHeader
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ class PatientTracker:
         self._not_before = 0.0
         self.trouble: str | None = None
 
+    @property
+    def backlog(self) -> int:
+        """How many calls wait to be made."""
+        return len(self._queue)
+
     def open(self, study: StudyHeader) -> None:
         """See :class:`Tracker`; never raises."""
         self._do(lambda: self._tracker.open(study))
@@ -54,8 +60,16 @@ class PatientTracker:
         self._not_before = 0.0
         self._do(lambda: self._tracker.finish_study(state, metrics, artifacts))
 
+    def try_again(self) -> None:
+        """Make the calls that wait, if it is time to; never raises."""
+        if self._queue:
+            self._send()
+
     def _do(self, call: Callable[[], None]) -> None:
         self._queue.append(call)
+        self._send()
+
+    def _send(self) -> None:
         if self._clock() < self._not_before:
             return
         while self._queue:
@@ -71,6 +85,6 @@ class PatientTracker:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's name and the first line of what it says."""
-    name, lines = type(error).__name__, str(error).strip().splitlines()
+    """Return an error's name and the first line of what it says, without credentials."""
+    name, lines = type(error).__name__, redact(str(error)).strip().splitlines()
     return f"{name}: {lines[0][:200]}" if lines else name

@@ -20,6 +20,7 @@ class StudyHeader:
         expect: What was expected, or None.
         definition: Hash of what decides its trials; another definition is another parent run.
         tags: Provenance and whatever else describes the study.
+        span_ms: When it began and ended, for a mirror that is made afterwards; None for now.
     """
 
     name: str
@@ -27,6 +28,7 @@ class StudyHeader:
     expect: str | None
     definition: str
     tags: Mapping[str, str]
+    span_ms: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class TrialHeader:
         baseline: Whether the others are compared with it.
         params: Flat parameters; the same names in every trial of a study.
         datasets: Name and digest of the data behind it.
+        started_ms: When it began, for a mirror that is made afterwards; None for now.
     """
 
     trial_id: str
@@ -48,6 +51,7 @@ class TrialHeader:
     baseline: bool
     params: Mapping[str, str]
     datasets: Mapping[str, str]
+    started_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class TrialEnd:
         points: Its running curves.
         timestamp_ms: When its last block ended; the same whenever it is mirrored.
         failure: Why it failed, or None.
+        pruned: Whether it was stopped early, and nothing is wrong with it.
     """
 
     complete: bool
@@ -67,6 +72,14 @@ class TrialEnd:
     points: Sequence[TimedPoint]
     timestamp_ms: int
     failure: str | None
+    pruned: bool = False
+
+    @property
+    def state(self) -> str:
+        """``complete``, ``pruned`` or ``failed``."""
+        if self.complete:
+            return "complete"
+        return "pruned" if self.pruned else "failed"
 
 
 class Tracker(Protocol):

@@ -10,7 +10,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
-from orchestrator.tracking.experiments import LONGEST_TAG, ensure_experiment, open_client
+from orchestrator.redaction import redact
+from orchestrator.tracking.experiments import ensure_experiment, open_client, shown_tag
 from orchestrator.tracking.patient import one_line
 
 _LOG = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class SingleRun:
                 experiment,
                 start_time=int(self._clock() * 1000),
                 run_name=header.name,
-                tags={name: value[:LONGEST_TAG] for name, value in tags.items()},
+                tags={name: shown_tag(value) for name, value in tags.items()},
             ).info.run_id
         if not (found and found[0].data.params):
             self._describe(client, run_id)
@@ -177,7 +178,7 @@ class SingleRun:
             for name, digest in self._header.datasets.items()
         ]
         client.log_inputs(run_id, datasets=inputs)
-        params = [Param(name, value) for name, value in self._header.params.items()]
+        params = [Param(name, redact(value)) for name, value in self._header.params.items()]
         client.log_batch(run_id, params=params)  # last: they tell that all of it is there
 
 

@@ -80,9 +80,13 @@ def compare_trials(
 
     Raises:
         InputError: If they share no edit, edit in different languages, or one of the two has
-            not the metric.
+            not the metric or was pruned.
     """
     sides = (first, second)
+    pruned = [side for side in sides if side.trial.pruned_at is not None]
+    if pruned:
+        wanted = "trials that ran to their ends"
+        _refuse([Problem(side.name, None, "was pruned", wanted) for side in pruned])
     records = [side.results.records(side.trial) for side in sides]
     edits = [_edits(found) for found in records]
     common = edits[0] & edits[1]

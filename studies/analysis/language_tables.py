@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.results import Estimate, Row, StudyResults
-from studies.analysis.tables import cautions, shown_estimate, title_of
+from studies.analysis.tables import cautions, pruned_note, shown_estimate, title_of
 from studies.analysis.typesetting import latex, markdown
 
 MACRO = "macro"
@@ -71,7 +71,8 @@ class LanguageTable:
             else f"mean over {n} streams ± half the {self.results.level * 100:g} % interval "
             "(Student's t over streams)"
         )
-        return " ".join([f"In %; {interval}. {_NOTE}", *cautions(self.results)])
+        notes = [*pruned_note(self.results), *cautions(self.results)]
+        return " ".join([f"In %; {interval}. {_NOTE}", *notes])
 
 
 def metrics_by_language(results: StudyResults) -> list[str]:
@@ -99,7 +100,7 @@ def language_table(results: StudyResults, metrics: Sequence[str]) -> LanguageTab
         Estimates over streams. The macro mean is taken within each stream, over the languages
         other than the trial's source, and then estimated over streams.
     """
-    rows = results.rows()
+    rows = results.listed()
     sources = {row.trial.number: source_languages(row) for row in rows}
     cells: dict[tuple[int, str, str], Cell] = {}
     for row in rows:

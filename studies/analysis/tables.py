@@ -61,7 +61,7 @@ def render_table(results: StudyResults, form: str) -> str:
     Returns:
         Text, ending in a newline.
     """
-    rows = results.rows()
+    rows = results.listed()
     match form:
         case "json":
             return json.dumps([row.to_json() for row in rows], allow_nan=False, indent=1) + "\n"
@@ -104,7 +104,7 @@ def terminal_table(results: StudyResults, width: int) -> Table:
     Intervals stand below their means; on a narrow terminal those of the levels are left out, and
     the differences keep theirs.
     """
-    header, cells = table_cells(results, results.rows())
+    header, cells = table_cells(results, results.listed())
     table = Table(title=results.question, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for i, column in enumerate(header):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -138,7 +138,14 @@ def cautions(results: StudyResults) -> list[str]:
 
 def footnote(results: StudyResults) -> str:
     """Say what the numbers are, and what to beware of."""
-    return " ".join([_explanation(results), *cautions(results)])
+    return " ".join([_explanation(results), *pruned_note(results), *cautions(results)])
+
+
+def pruned_note(results: StudyResults) -> list[str]:
+    """Say what a pruned trial is, if there is one."""
+    if not any(row.trial.pruned_at for row in results.listed()):
+        return []
+    return ["Pruned: stopped early for its running value, and compared with nothing."]
 
 
 def _explanation(results: StudyResults) -> str:
@@ -171,22 +178,16 @@ def _csv(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     ends = ["mean", "low", "high", "n", "difference", "difference_low", "difference_high"]
-    writer.writerow(["trial", "label", "baseline", *paths, "metric", *ends])
+    writer.writerow(["trial", "label", "baseline", "state", *paths, "metric", *ends])
     for row in rows:
-        values = [_value(row.trial.params[path]) for path in paths]
+        trial = row.trial
+        values = [_value(trial.params[path]) for path in paths]
+        start = [trial.number, trial.label, str(trial.baseline).lower(), trial.state, *values]
         for name, estimate in row.metrics.items():
-            writer.writerow(
-                [
-                    row.trial.number,
-                    row.trial.label,
-                    str(row.trial.baseline).lower(),
-                    *values,
-                    name,
-                    *_numbers(estimate),
-                    estimate.n,
-                    *_numbers(row.difference.get(name)),
-                ]
-            )
+            difference = _numbers(row.difference.get(name))
+            writer.writerow([*start, name, *_numbers(estimate), estimate.n, *difference])
+        if not row.metrics:
+            writer.writerow([*start, *[""] * (1 + len(ends))])
     return out.getvalue()
 
 

@@ -17,6 +17,7 @@ from studies.analysis.comparison import (
 from studies.commands.options import (
     FormatOption,
     HomeOption,
+    at_home,
     check_format,
     home_of,
     results_of,
@@ -27,6 +28,7 @@ commands = typer.Typer()
 
 
 @commands.command()
+@at_home
 def compare(
     trials: Annotated[
         list[str],

@@ -17,11 +17,11 @@ from orchestrator.strict_yaml import read
 from studies.commands.launching import (
     ActorsOption,
     ExecutorOption,
-    check_executor,
     exit_if_failed,
     launch,
+    pool_wish,
 )
-from studies.commands.options import HomeOption, home_of, usage_error
+from studies.commands.options import HomeOption, at_home, home_of, usage_error
 
 _OPTIONS = {
     "dataset.name": "--dataset",
@@ -48,6 +48,7 @@ FolderArgument = Annotated[Path, typer.Argument(help="A folder that mpn data tra
 
 
 @commands.command()
+@at_home
 def translate(
     context: typer.Context,
     model: Annotated[
@@ -114,7 +115,7 @@ def translate(
 
     Example: mpn data translate --to fr --to sw --model FOLDER --licence apache-2.0
     """
-    check_executor(executor)
+    pool = pool_wish(executor, actors)
     from mpn.data.settings import DatasetSettings
     from mpn.translation.corpora import check_replaceable
     from mpn.translation.settings import CheckSettings, TranslatorSettings
@@ -177,7 +178,7 @@ def translate(
             check_replaceable(folder)
     except InputError as error:
         raise InputError(error.file, _named_as_options(error.problems), error.footer) from error
-    report = launch(study, place, executor=executor, actors=actors, again=_this_command(context))
+    report = launch(study, place, wish=pool, again=_this_command(context))
     exit_if_failed(report)
     rows = publish(wish, study, corpus, place, folder)
     _show(rows)

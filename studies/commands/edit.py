@@ -45,8 +45,12 @@ def edit(
         str | None, typer.Option(metavar="ID", help="An example of the data, instead of texts.")
     ] = None,
     pair: Annotated[
-        str, typer.Option(metavar="LANGS", help="Trained on beside the source: fr,sw; all; none.")
-    ] = "all",
+        list[str] | None,
+        typer.Option(
+            metavar="LANGS",
+            help="Trained on beside the source: fr,sw; all, the default; none. Repeat.",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Another model than the study's: a folder, or a hub name.")
     ] = None,
@@ -85,7 +89,7 @@ def edit(
         label,
         _texts(text or [], second or []),
         row,
-        pair,
+        ",".join(pair or ["all"]),
         data,
     )
     with ConsoleWatcher("edits") as watcher:

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from orchestrator.errors import Problem
 from orchestrator.strict_yaml import read
-from studies.commands.options import EXIT_INTERRUPTED, HomeOption, home_of
+from studies.commands.options import EXIT_INTERRUPTED, HomeOption, at_home, home_of
 
 commands = typer.Typer()
 
 
 @commands.command()
+@at_home
 def finetune(
     encoder: Annotated[
         str, typer.Argument(help="A model folder, a name on the hub, scratch or mini.")
@@ -74,9 +75,9 @@ def finetune(
     if epochs is not None and steps is not None:
         problems.append(Problem("--epochs, --steps", None, "both are given", "give one of them"))
     from studies.finetuning import train_and_publish
+    from studies.pools import n_gpus
     from studies.progress import StageProgress
     from studies.recipes import Request, recipe_of
-    from studies.running import n_gpus
 
     request = Request(
         encoder=encoder,

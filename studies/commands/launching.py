@@ -1,16 +1,20 @@
 """What every command does that runs a study: progress while it runs, and what came of it."""
 
-import logging
+import os
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from orchestrator.home import Home
-from orchestrator.scheduler import Failure
+from orchestrator.logs import logging_to, worker_name
+from orchestrator.redaction import redact
+from orchestrator.services import check_reachable
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import SweepReport
-from studies.commands.options import EXIT_INTERRUPTED, usage_error
+from studies.commands.failures import failure_lines
+from studies.commands.options import usage_error
+from studies.pools import PoolWish
 
 EXIT_FAILED_TRIALS = 3
 
@@ -19,31 +23,55 @@ ExecutorOption = Annotated[
 ]
 ActorsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Ray actors. Default: one a GPU, or else one a CPU core."),
+    typer.Option(
+        min=1, help="Ray actors. Default: as many as fit on the GPUs, or else on the CPU cores."
+    ),
 ]
 
 
-def check_executor(executor: str) -> None:
-    """Refuse an executor that there is not.
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A running Ray cluster: auto, or host:port of its head, on one of its nodes. "
+        "Default: a private Ray on this machine.",
+        show_default=False,
+    ),
+]
+JoinOption = Annotated[
+    bool,
+    typer.Option("--join", help="Help the driver that runs the study, with actors of one's own."),
+]
+WaitOption = Annotated[
+    float,
+    typer.Option(min=0, help="With --address: seconds for which nodes may still be starting."),
+]
+
+
+def pool_wish(
+    executor: str, actors: int | None, address: str | None = None, wait_s: float = 0.0
+) -> PoolWish:
+    """Say where blocks run, as the options ask.
 
     Raises:
-        InputError: Then.
+        InputError: If there is no such executor, or one that does not go with a cluster.
     """
     if executor not in ("ray", "inline"):
         raise usage_error("--executor", executor, "ray or inline")
+    if address is not None and executor != "ray":
+        raise usage_error("--executor", executor, "ray, since --address names a Ray cluster")
+    return PoolWish("inline" if executor == "inline" else "ray", actors, address, wait_s)
 
 
 def say(text: str) -> None:
     """Print a line for people on standard error."""
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
+    Console(stderr=True, highlight=False).print(redact(text), soft_wrap=True, markup=False)
 
 
 def launch(
     study: StudySpec,
     home: Home,
     *,
-    executor: str,
-    actors: int | None,
+    wish: PoolWish,
     again: str,
 ) -> SweepReport:
     """Run a study, and say how it went.
@@ -51,48 +79,73 @@ def launch(
     Args:
         study: The study.
         home: Where everything is kept.
-        executor: ``ray`` or ``inline``.
-        actors: Number of Ray actors, or None.
+        wish: Where blocks run.
         again: The command that continues it, and tries failed trials again.
 
     Returns:
         How it ended; done, or with failed trials.
 
     Raises:
+        InputError: If its ledger or Optuna's database cannot be used.
         typer.Exit: If it was interrupted.
     """
-    _log_to_file(home, study.study)
+    check_reachable(home.services)
     from studies.objectives.registry import OBJECTIVES
     from studies.progress import ConsoleWatcher
     from studies.running import run_study
 
     objective = OBJECTIVES[study.objective]
-    with ConsoleWatcher(objective.unit) as watcher:
-        report, trouble = run_study(
-            study,
-            objective,
-            home,
-            watcher,
-            executor="inline" if executor == "inline" else "ray",
-            actors=actors,
-        )
+    log = home.logs / f"{study.study}.log"
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
+        report, trouble, exit_code = run_study(study, objective, home, watcher, wish)
     for failure in report.failures:
-        say(_failure_lines(study.study, failure, home, again))
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
     if trouble:
         say(f"MLflow is not up to date ({trouble}); run the same command again to mend it")
     last = report.last_run
     if report.state == "interrupted":
         say(f"Interrupted; everything done is kept. Continue with: {again}")
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(exit_code)
     if last.blocks_executed == 0 and report.state == "done":
-        say(f"Nothing to run: all {last.blocks_reused} blocks of {study.study} are complete.")
+        done = f"all {last.blocks_reused} blocks of {study.study} are complete"
+        say(f"Nothing to run: {done}" + (", but for pruned trials." if last.units_spared else "."))
     else:
         say(
             f"{study.study} {report.state}: {last.blocks_executed} blocks run, "
             f"{last.blocks_reused} reused, {last.actors} actors, {last.model_loads} model loads"
             + (f", {last.units_per_s:.1f} {objective.unit}/s" if last.units_per_s else "")
+            + (f", {last.units_spared} {objective.unit} spared" if last.units_spared else "")
         )
     return report
+
+
+def lend_a_hand(study: StudySpec, home: Home, *, wish: PoolWish, again: str) -> None:
+    """Run blocks of a study that another driver runs, and say how many; as :func:`launch`."""
+    check_reachable(home.services)
+    from studies.objectives.registry import OBJECTIVES
+    from studies.progress import ConsoleWatcher
+    from studies.running import help_study
+
+    objective = OBJECTIVES[study.objective]
+    log = home.logs / f"{study.study}.joined-{os.getpid()}.log"
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
+        report, exit_code = help_study(study, objective, home, watcher, wish)
+    for failure in report.failures:
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
+    done = f"{report.blocks_executed} blocks of {study.study} run beside its driver"
+    if report.state == "interrupted":
+        say(f"Interrupted; {done}.")
+        raise typer.Exit(exit_code)
+    if report.state == "orphaned":
+        say(f"{done}; that driver is gone. Continue the study with: {again}")
+    else:
+        say(f"{done}; nothing is left to help with.")
 
 
 def exit_if_failed(report: SweepReport) -> None:
@@ -103,27 +156,3 @@ def exit_if_failed(report: SweepReport) -> None:
     """
     if report.state == "failed":
         raise typer.Exit(EXIT_FAILED_TRIALS)
-
-
-def _failure_lines(study: str, failure: Failure, home: Home, again: str) -> str:
-    """Say in six lines why a trial failed."""
-    return "\n".join(
-        [
-            f"trial {failure.trial} of {study} failed",
-            f"  attempt   {failure.attempt} of {failure.attempts}",
-            f"  cause     {failure.reason}",
-            f"  worker    {failure.worker or 'lost'}",
-            f"  log       {home.logs / (study + '.log')}",
-            f"  retried   not in this run; try again with: {again}",
-        ]
-    )
-
-
-def _log_to_file(home: Home, study: str) -> None:
-    home.logs.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=home.logs / f"{study}.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )

@@ -1,16 +1,29 @@
 """What commands have in common: options, exit codes, errors."""
 
+import functools
+import inspect
 import os
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
 from orchestrator.errors import InputError, Problem, suggestion
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
+from orchestrator.redaction import redact
 from orchestrator.results import StudyResults
+from orchestrator.services import (
+    LEDGER_VARIABLE,
+    MLFLOW_VARIABLE,
+    OPTUNA_VARIABLE,
+    Services,
+)
 from orchestrator.spec import StudySpec
+from orchestrator.study_memory import checked
 from studies.analysis.tables import FORMATS
 
 EXIT_INTERRUPTED = 130
@@ -32,9 +45,71 @@ FormatOption = Annotated[
 ]
 
 
+def _service(help_: str, variable: str) -> object:
+    text = f"{help_} Default: ${variable}, else in the home."
+    return Annotated[str | None, typer.Option(metavar="URI", help=text, show_default=False)]
+
+
+_SERVICES = {
+    "ledger": _service("Results and checkpoints: a folder, or s3://...", LEDGER_VARIABLE),
+    "optuna": _service("Database of the trials: postgresql+psycopg://...", OPTUNA_VARIABLE),
+    "mlflow": _service("Tracking server: http://...", MLFLOW_VARIABLE),
+}
+_asked: ContextVar[Mapping[str, str]] = ContextVar("asked", default=MappingProxyType({}))
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def at_home(command: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """Let a command that works in a home be told where services keep a part of that.
+
+    The options that say so are the same everywhere, so they are added here; :func:`home_of`
+    reads them. A command that calls another passes them on.
+    """
+
+    @functools.wraps(command)
+    def told(*arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+        given = {name: str(named.pop(name)) for name in _SERVICES if named.get(name)}
+        for name in _SERVICES:
+            named.pop(name, None)
+        before = _asked.set({**_asked.get(), **given})
+        try:
+            return command(*arguments, **named)
+        finally:
+            _asked.reset(before)
+
+    signature = inspect.signature(command)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _SERVICES.items()
+    ]
+    parameters = [*signature.parameters.values(), *options]
+    told.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    told.__annotations__ = {**command.__annotations__, **_SERVICES}
+    return told
+
+
 def home_of(home: Path | None) -> Home:
-    """Return the home that a command works in."""
-    return Home(home or Path(os.environ.get("MPN_HOME") or "mpn-home"))
+    """Return the home that a command works in: by its options, or else by the environment.
+
+    Raises:
+        InputError: If a service is named by what is no URI for it.
+    """
+    folder = home or Path(os.environ.get("MPN_HOME") or "mpn-home")
+    return Home(folder, Services.of(_asked.get(), os.environ))
+
+
+def asked_services() -> Mapping[str, str]:
+    """Return the URIs of services that the command's options name, by the options' names."""
+    return _asked.get()
+
+
+def place_words(home: Path | None) -> list[str]:
+    """Return the options that lead another command to the same place, without credentials."""
+    words = ["--home", str(home)] if home else []
+    for name, uri in _asked.get().items():
+        words += [f"--{name}", redact(uri)]
+    return words
 
 
 def usage_error(option: str, found: str, wanted: str) -> InputError:
@@ -48,13 +123,19 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
     """Read a study file, or one of those that come with the package."""
     from orchestrator.loading import load_study
     from studies.objectives.registry import OBJECTIVES
+
+    return load_study(spec_path(spec), OBJECTIVES, overrides)
+
+
+def spec_path(spec: str) -> Path:
+    """Return the file that is meant: it may be the name of one that comes with the package."""
     from studies.running import bundled_specs
 
     path = Path(spec)
     bundled = bundled_specs() / f"{spec}.yaml"
-    if not path.exists() and "/" not in spec and bundled.exists():
-        path = bundled
-    return load_study(path, OBJECTIVES, overrides)
+    if "/" not in spec and not os.path.exists(spec) and os.path.exists(bundled):  # noqa: PTH110
+        return bundled
+    return path
 
 
 def check_format(form: str) -> None:
@@ -71,9 +152,9 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
     """Return what the driver remembers of a study.
 
     Raises:
-        InputError: If the home has no such study.
+        InputError: If the home has no such study, or a file that no driver wrote.
     """
-    ledger = Ledger(str(home.ledger))
+    ledger = Ledger(home.ledger)
     known = ledger.study_names()
     memory = ledger.study(study) if study in known else None
     if memory is None:
@@ -81,7 +162,7 @@ def memory_of(study: str, home: Home) -> dict[str, Any]:
         raise InputError(
             f"home {home.path}", [Problem("study", None, f"{study!r} is not here", wanted)], ""
         )
-    return memory
+    return checked(memory, f"{ledger.uri}/studies/{study}.json")
 
 
 def results_of(study: str, home: Home) -> StudyResults:
@@ -91,6 +172,6 @@ def results_of(study: str, home: Home) -> StudyResults:
         InputError: If the home has no such study.
     """
     memory_of(study, home)
-    results = StudyResults.load(Ledger(str(home.ledger)), study)
+    results = StudyResults.load(Ledger(home.ledger), study)
     assert results is not None
     return results

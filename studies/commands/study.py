@@ -1,8 +1,10 @@
 """The commands that plan, run and show studies."""
 
+import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import suggestion
+from orchestrator.home import Home
 from orchestrator.labels import brief
+from orchestrator.own_files import own_file
+from orchestrator.redaction import redact
 from studies.analysis.language_tables import (
     language_table,
     metrics_by_language,
@@ -22,20 +27,26 @@ from studies.analysis.language_tables import (
 from studies.analysis.tables import cautions, footnote, render_table, terminal_table
 from studies.commands.launching import (
     ActorsOption,
+    AddressOption,
     ExecutorOption,
-    check_executor,
+    JoinOption,
+    WaitOption,
     exit_if_failed,
     launch,
+    lend_a_hand,
+    pool_wish,
     say,
 )
 from studies.commands.options import (
     FormatOption,
     HomeOption,
     SetOption,
+    at_home,
     check_format,
     home_of,
     load_spec,
     memory_of,
+    place_words,
     results_of,
     usage_error,
 )
@@ -49,45 +60,59 @@ StudyArgument = Annotated[str, typer.Argument(help="Name of a study that was run
 
 
 @commands.command()
+@at_home
 def run(
     spec: SpecArgument,
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
     set_: SetOption = None,
+    join: JoinOption = False,
 ) -> None:
     """Start a study, or continue it: what is finished is never run again.
 
-    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted.
+    A study that another driver runs is refused; --join helps that driver instead.
+
+    Exit codes: 0 done, 2 bad input, 3 finished with failed trials, 130 interrupted by Ctrl-C, 143
+    by SIGTERM.
     """
-    check_executor(executor)
+    wish = pool_wish(executor, actors, address, wait)
     study = load_spec(spec, set_ or [])
     place = home_of(home)
-    again = _again(spec, home, set_ or [])
-    report = launch(study, place, executor=executor, actors=actors, again=again)
+    again = _again(spec, home, address, set_ or [])
+    if join:
+        lend_a_hand(study, place, wish=wish, again=again)
+        return
+    report = launch(study, place, wish=wish, again=again)
     for caution in cautions(results_of(study.study, place)):
         say(caution)
-    suffix = "" if home is None else f" --home {home}"
+    suffix = "".join(f" {word}" for word in place_words(home))
     say(f"See it with: mpn table {study.study}{suffix}, mpn report ..., mpn ui{suffix}")
     exit_if_failed(report)
 
 
 @commands.command()
+@at_home
 def resume(
     study: StudyArgument,
     home: HomeOption = None,
     executor: ExecutorOption = "ray",
     actors: ActorsOption = None,
+    address: AddressOption = None,
+    wait: WaitOption = 0.0,
 ) -> None:
     """Continue a study by its name, as it was last run in this home."""
     memory = memory_of(study, home_of(home))
     path = home_of(home).path / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(memory["spec"]))
-    run(str(path), home, executor, actors)
+    own_file(path).write_text(json.dumps(memory["spec"]))
+    run(str(path), home, executor, actors, address, wait)
 
 
 @commands.command()
+@at_home
 def plan(
     spec: SpecArgument,
     home: HomeOption = None,
@@ -128,20 +153,33 @@ def plan(
     )
     if not content["prepared"]:
         typer.echo(
-            "The base model is not built yet, or an editor not trained; they will be, first."
+            "The base model is not here yet, or an editor not trained; that is done before the "
+            "first block."
         )
 
 
 @commands.command()
+@at_home
 def status(
     study: StudyArgument,
     home: HomeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow it until it ends; Ctrl-C leaves it running.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")
+    ] = 2.0,
 ) -> None:
     """Show how far a study is."""
     from orchestrator.status import study_status
 
     place = home_of(home)
+    if watch:
+        if as_json:
+            raise usage_error("--watch", "--json", "one of the two")
+        _watch(study, place, every)
+        return
     content = study_status(study, memory_of(study, place), place)
     if as_json:
         typer.echo(json.dumps(content, allow_nan=False, indent=1))
@@ -158,6 +196,7 @@ def status(
 
 
 @commands.command()
+@at_home
 def table(
     study: StudyArgument,
     home: HomeOption = None,
@@ -207,6 +246,7 @@ def table(
 
 
 @commands.command()
+@at_home
 def report(
     study: StudyArgument,
     home: HomeOption = None,
@@ -221,7 +261,7 @@ def report(
     from dashboards.report import render_report
 
     place = home_of(home)
-    target = out or place.path / "reports" / f"{study}.html"
+    target = out or own_file(place.path / "reports" / f"{study}.html")
     page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
@@ -229,26 +269,34 @@ def report(
 
 
 @commands.command()
+@at_home
 def ui(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
-    """Serve the MLflow UI over a home, on 127.0.0.1."""
+    """Serve the MLflow UI over a home, on 127.0.0.1, unless a server does already."""
     place = home_of(home)
-    if not (place.path / "mlflow.db").exists():
+    if place.artifacts is None:
+        say(f"MLflow is served already: {redact(place.mlflow_uri)}")
+        return
+    if place.services.mlflow is None and not (place.path / "mlflow.db").exists():
         raise usage_error("--home", str(place.path), "a home in which a study was run")
     typer.echo(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C ends it)", err=True)
     arguments = [
         sys.executable, "-m", "mlflow", "server",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", place.mlflow_uri,
         "--default-artifact-root", place.artifacts.resolve().as_uri(),
     ]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": place.mlflow_uri,  # not for the table of processes
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     os.execve(sys.executable, arguments, environment)
 
 
 @commands.command()
+@at_home
 def doctor(home: HomeOption = None) -> None:
     """Check what is installed, which devices there are, and whether a study could run."""
     from studies.doctor import checks
@@ -263,6 +311,18 @@ def doctor(home: HomeOption = None) -> None:
         raise typer.Exit(2)
 
 
-def _again(spec: str, home: Path | None, overrides: list[str]) -> str:
-    words = ["mpn run", spec, *(["--home", str(home)] if home else [])]
+def _watch(study: str, home: Home, every_s: float) -> None:
+    from orchestrator.ledger import Ledger
+    from orchestrator.live_status import StudyWatch
+    from studies.watching import watch
+
+    memory_of(study, home)  # or says that it is not here
+    with contextlib.suppress(KeyboardInterrupt):
+        looking = StudyWatch(Ledger(home.ledger), study, time.monotonic)
+        watch(looking, Console(highlight=False), every_s)
+
+
+def _again(spec: str, home: Path | None, address: str | None, overrides: list[str]) -> str:
+    words = ["mpn run", spec, *place_words(home)]
+    words += ["--address", address] if address else []
     return " ".join([*words, *(f"--set {override}" for override in overrides)])

@@ -6,9 +6,9 @@ import typer
 
 from studies.commands.launching import say
 from studies.commands.options import (
-    EXIT_INTERRUPTED,
     HomeOption,
     SetOption,
+    at_home,
     home_of,
     load_spec,
 )
@@ -20,6 +20,7 @@ commands = typer.Typer()
 
 
 @commands.command("train-editor")
+@at_home
 def train_editor(
     spec: Annotated[
         str, typer.Argument(help="A study file, or the name of one that comes with mpn.")
@@ -31,26 +32,27 @@ def train_editor(
 
     The same command continues an interrupted training.
 
-    Exit codes: 0 done, or there is nothing to train, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, or there is nothing to train, 2 bad input, 130 interrupted by Ctrl-C, 143
+    by SIGTERM.
     """
     study = load_spec(spec, set_ or [])
-    from orchestrator.sweep import StopRequest
+    from orchestrator.surroundings import StopRequest
     from studies.editor_training import settings_to_train, train_editors
     from studies.progress import StageProgress
-    from studies.running import stopping_on_sigint
+    from studies.stopping import stopping_on_signals
 
     if not settings_to_train(study):
         typer.echo(f"{study.study} has no editor that is trained first: nothing to train.")
         return
     stop = StopRequest()
-    with StageProgress() as progress, stopping_on_sigint(stop):
+    with StageProgress() as progress, stopping_on_signals(stop) as stopped:
         for one in train_editors(study, home_of(home), progress, stop):
             if not one.whole:
                 say(
                     f"Interrupted at step {one.steps} of {one.total} of {one.name}; everything "
                     "done is kept. Continue with the same command."
                 )
-                raise typer.Exit(EXIT_INTERRUPTED)
+                raise typer.Exit(stopped.exit_code)
             typer.echo(_line(one))
 
 

@@ -1,7 +1,7 @@
 """The edit-stream objective: one block of streams, edited and measured in all languages."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
 from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.errors import MpnInputError
-from mpn.metrics.summary import summarise
+from mpn.metrics.summary import EDIT_BY_EDIT, summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
 from mpn.model_sources import build_model, check_model, find_model, fingerprint
 from orchestrator.errors import Problem, location_of, problems_in
+from orchestrator.identity import canonical_json
 from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.edit_stream_hypernetworks import is_ready, recipe_of
 from studies.objectives.edit_stream_settings import EditStreamSettings, settings_of
@@ -29,6 +30,7 @@ class EditStreamObjective:
     name = "edit_stream"
     unit = "edits"
     metrics: Mapping[str, str] = DIRECTIONS
+    curves: Collection[str] = EDIT_BY_EDIT
 
     def resolve(self, params: Params) -> tuple[dict[str, object], list[Problem]]:
         """Fill in defaults, and check what can be checked without loading anything."""
@@ -52,6 +54,11 @@ class EditStreamObjective:
     def units(self, params: Params, streams: Sequence[int]) -> int:
         """Edits of the streams."""
         return len(streams) * settings_of(params).streams.edits
+
+    def affinity(self, params: Params) -> str:
+        """The model, the corpus, and the layer whose queries are kept in memory."""
+        settings = settings_of(params)
+        return canonical_json({**settings.warm, "layer": settings.editor.reach.layer})
 
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with model and corpus replaced by their contents.
@@ -94,7 +101,9 @@ class EditStreamObjective:
             digest = corpus_fingerprint(settings.dataset)
             if find_model(settings.backbone, digest, site.cache) is None:
                 corpus = load_corpus(settings.dataset, site.cache / "datasets")
-                build_model(settings.backbone, corpus, digest, site.cache, progress)
+                build_model(
+                    settings.backbone, corpus, digest, site.cache, progress, origin=site.origin
+                )
             if not is_ready(recipe_of(settings, digest, site.cache), site.cache):
                 from studies.objectives.edit_stream_workbench import train_editor  # takes seconds
 

@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mpn.data.sources import DatasetSettings
 from mpn.editors.hypernetworks.settings import HypernetworkSettings
@@ -32,8 +32,8 @@ class StreamSettings(Settings):
         batch: Edits trained side by side under ``single``, of whatever streams of the block.
     """
 
-    count: PositiveInt = 5
-    edits: PositiveInt = 10
+    count: int = Field(5, gt=0, le=10_000)
+    edits: int = Field(10, gt=0, le=1_000_000)
     protocol: Literal["single", "sequential"] = "single"
     source_language: str = "en"
     seed: NonNegativeInt = 0
@@ -63,6 +63,16 @@ class EditStreamSettings(Settings):
     pairing: PairingSettings = PairingSettings()
     engine: EngineName = "cached"
     query_storage: Storage = "exact"
+
+    @property
+    def warm(self) -> dict[str, object]:
+        """What a workbench is made of: trials in which it is equal share one."""
+        return {
+            "backbone": self.backbone.model_dump(mode="json"),
+            "dataset": self.dataset.model_dump(mode="json"),
+            "source_language": self.streams.source_language,
+            "query_storage": self.query_storage,
+        }
 
     @property
     def engine_used(self) -> EngineName:

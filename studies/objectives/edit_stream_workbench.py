@@ -31,7 +31,9 @@ def backbone_of(
     digest = corpus_fingerprint(settings.dataset)
     directory = find_model(settings.backbone, digest, site.cache)
     if directory is None:
-        directory = build_model(settings.backbone, corpus, digest, site.cache, progress)
+        directory = build_model(
+            settings.backbone, corpus, digest, site.cache, progress, origin=site.origin
+        )
     return open_backbone(settings.backbone, directory, site)
 
 

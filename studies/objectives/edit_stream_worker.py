@@ -7,7 +7,7 @@ import transformers
 
 from mpn.data.sources import corpus_fingerprint
 from mpn.editors.opening import open_editor
-from mpn.metrics.summary import ALONG_THE_STREAM, summarise
+from mpn.metrics.summary import ALONG_THE_STREAM, EDIT_BY_EDIT, summarise
 from mpn.metrics.values import MetricValue
 from mpn.streams.edit_streams import EditStreams
 from mpn.streams.state import StreamsState
@@ -19,7 +19,7 @@ from studies.objectives.edit_stream_settings import EditStreamSettings, settings
 from studies.objectives.edit_stream_workbench import backbone_of, corpus_of, workbench_of
 from studies.objectives.method_errors import input_errors
 
-_CURVES = ("reliability", "cross_lingual_generality", "locality", "edit_retention_so_far")
+_CURVES = (*EDIT_BY_EDIT, *sorted(ALONG_THE_STREAM))
 
 
 class EditStreamWorker:
@@ -85,12 +85,7 @@ class EditStreamWorker:
             raise ReplicaDirtyError("the weights of the base model changed while it was edited")
 
     def _workbench(self, settings: EditStreamSettings) -> Workbench:
-        key = (
-            settings.backbone,
-            settings.dataset,
-            settings.streams.source_language,
-            settings.query_storage,
-        )
+        key = settings.warm
         if self._bench is None or self._key != key:
             self._bench = None  # give the memory back before more is asked for
             corpus = corpus_of(settings, self._site)

@@ -13,12 +13,16 @@ def problem_of(error: MpnInputError) -> Problem:
 
 
 @contextmanager
-def input_errors(where: str = "the study", state: str | None = None) -> Iterator[None]:
+def input_errors(
+    where: str = "the study",
+    state: str = "Nothing was launched. Mend this and run it again.",
+) -> Iterator[None]:
     """Turn what the method says of its input into what the orchestrator never retries.
 
     Args:
         where: What holds the input, as its user would call it.
-        state: What state the world is in, and what to do; None: as of a study.
+        state: What state the world is in, and what to do. Of data and models a plan knows no
+            more than that they are there, so it is no use to plan again.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """The translation objective: one block is a shard of a corpus, translated to one language."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from mpn.model_sources import fingerprint
 from mpn.translation.lines import shard
 from mpn.translation.routes import ModelMissingError, check_names, fetch, find
 from orchestrator.errors import Problem, problems_in
+from orchestrator.identity import canonical_json
 from orchestrator.objective import Params, Record, Site, Worker
 from studies.objectives.method_errors import input_errors, problem_of
 from studies.objectives.translation_settings import TranslationSettings, settings_of
@@ -31,6 +32,7 @@ class TranslationObjective:
         "intact": "maximize",
         "rephrased": "maximize",
     }
+    curves: Collection[str] = ()
 
     def resolve(self, params: Params) -> tuple[dict[str, object], list[Problem]]:
         """Fill in defaults, and check what can be checked without loading anything."""
@@ -49,6 +51,12 @@ class TranslationObjective:
         """Rows of the shards."""
         settings = settings_of(params)
         return sum(len(shard(settings.rows, settings.shard_size, number)) for number in streams)
+
+    def affinity(self, params: Params) -> str:
+        """The models into and out of a language."""
+        settings = settings_of(params)
+        content = {"translator": settings.translator.model_dump(mode="json")}
+        return canonical_json({**content, "target": settings.target.model_dump(mode="json")})
 
     def identity(self, params: Params, cache: Path) -> Mapping[str, object] | None:
         """Parameters, with models and corpus replaced by their contents."""

@@ -35,7 +35,7 @@ class TranslationSettings(Settings):
 
     dataset: DatasetSettings = DatasetSettings()
     source_language: str = "en"
-    rows: PositiveInt = 100
+    rows: int = Field(100, gt=0, le=1_000_000)
     shard_size: PositiveInt = 256
     target: TargetSettings = TargetSettings()
     translator: TranslatorSettings = TranslatorSettings()

@@ -16,6 +16,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOMS = ("mpn", "orchestrator", "studies", "dashboards")
 MOST_LINES = 400
+RAY_AT_HOME = (
+    "orchestrator.executors.ray_pool",
+    "orchestrator.executors.ray_starting",
+    "orchestrator.executors.ray_loopback",
+    "orchestrator.executors.ray_telemetry",
+    "orchestrator.cluster",
+    "orchestrator.cluster_jobs",
+)
 SHAPELESS = {"utils", "helpers", "common", "core", "base", "manager", "types"}
 
 
@@ -148,11 +156,11 @@ def test_modules_of_a_room_import_each_other_in_one_direction():
 @pytest.mark.parametrize(
     ("library", "at_home", "lazily"),
     [
-        ("ray", ("orchestrator.executors.ray_pool",), ("studies.doctor", "studies.running")),
+        ("ray", RAY_AT_HOME, ("studies.doctor",)),
         ("optuna", ("orchestrator.search",), ()),
         ("mlflow", ("orchestrator.tracking",), ()),
         ("datasets", ("mpn.data",), ()),
-        ("torch", ("mpn", "studies.objectives"), ("studies.doctor", "studies.running")),
+        ("torch", ("mpn", "studies.objectives"), ("studies.doctor", "studies.pools")),
     ],
 )
 def test_a_heavy_library_is_named_only_where_it_is_at_home(library, at_home, lazily):

@@ -18,6 +18,7 @@ ARGUMENTS = {  # of those that take more than one text
     "InputError": ("a.yaml", [PROBLEM, PROBLEM], "Look again."),
     "StudyBusyError": ("a", "mpn-home"),
     "MpnInputError": ("data.tsv:3", "5 columns", "4 columns"),
+    "OutageError": ("the ledger", "OSError: full", 12.5),
     "ShapeError": ("queries", "[2, 3]", "[2, 4]"),
 }
 

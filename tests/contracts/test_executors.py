@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,18 @@ from toy_objective import ToyObjective, following, toy_params
 from orchestrator.errors import Problem
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.on_demand import OnDemandExecutor
-from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost, WorkItem
+from orchestrator.executors.protocol import (
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    Taken,
+    WorkItem,
+)
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
+from orchestrator.sessions import Claims, Roster
 
 _PATIENCE_S = 60  # far more than anything here takes
 
@@ -50,7 +59,15 @@ class Lab:
     def another(self, n_actors):
         executor = self._make(self.plan, n_actors)
         executor.start()
+        self.all_up(executor)
         return executor
+
+    def all_up(self, executor):
+        """Wait until all replicas are free."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while executor.free < executor.n_actors:
+            assert time.monotonic() < deadline, f"{executor.free} of {executor.n_actors} are up"
+            assert executor.poll(0.2) == []
 
     def item(self, attempt=1, streams=(0, 1), **changes):
         """Work that was never asked for before, unless the seed is given."""
@@ -81,6 +98,7 @@ def _workers_find_the_toy():
     folders = [str(Path(toy_objective.__file__).parent), os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # a cluster that is not theirs to join
         yield
 
 
@@ -193,6 +211,41 @@ class TestExecutor:
         assert values_of(lab.ledger, item.block_id) == expected_values(item.trial)
         assert lab.executor.model_loads >= before  # those of the lost one still count
 
+    @pytest.mark.parametrize(("trouble", "fault"), [("fill", "storage"), ("exhaust", "worker")])
+    def test_what_gives_way_under_the_work_is_lost_and_goes_on_from_its_checkpoint(
+        self, lab, trouble, fault
+    ):
+        item = lab.item(**{f"{trouble}_at": 4}, once=str(lab.folder))
+        event = lab.one(item)
+        assert isinstance(event, Lost)
+        assert (event.block_id, event.attempt, event.fault) == (item.block_id, 1, fault)
+        assert not lab.ledger.is_complete(item.block_id)
+        again = WorkItem(item.block_id, item.trial, item.params, item.streams, 2)
+        assert lab.one(again) == Finished(item.block_id, 2)
+        assert values_of(lab.ledger, item.block_id) == expected_values(item.trial)
+
+    def test_a_block_that_another_driver_works_on_is_left_to_it(self, lab):
+        item = lab.item()
+        other = Roster(lab.ledger, "another", "main", time.monotonic)
+        other.enter()
+        assert Claims(lab.ledger, other.own.name).claim(item.block_id, 1)
+        assert lab.one(item) == Taken(item.block_id, 1)
+        assert lab.ledger.resume(item.block_id) is None
+        other.leave()
+        assert lab.one(item) == Finished(item.block_id, 1)
+
+    def test_free_replicas_say_what_they_keep_warm_and_get_it_again(self, lab):
+        executor = lab.executor
+        for affinity in ("A", "B"):
+            item = replace(lab.item(), affinity=affinity)
+            assert lab.one(item) == Finished(item.block_id, 1)
+        assert len(executor.holds) == executor.free
+        assert "B" in executor.holds
+        executor.launch(replace(lab.item(), affinity="B"))
+        assert "B" not in executor.holds
+        while not executor.poll(0.2):
+            pass
+
     def test_models_are_loaded_once_a_replica(self, lab):
         executor = lab.executor
         lab.run(*(lab.item() for _ in range(3 * executor.n_actors)))
@@ -246,6 +299,34 @@ class TestExecutor:
         assert values_of(lab.ledger, item.block_id) == expected_values(item.trial, (0,), 1000)
         assert lab.ledger.attempt(item.block_id)["units"] == 1000 - checkpoint[0].position
 
+    def test_a_cancelled_item_stops_alone_and_can_be_taken_up_again(self, lab):
+        executor = lab.another(2)
+        lab.run(*(lab.item() for _ in range(2 * executor.free)), executor=executor)  # all are warm
+        item = lab.item(units=1000, wait_ms=5, streams=(0,))
+        others = [lab.item(units=20, wait_ms=5, streams=(0,)) for _ in range(executor.free - 1)]
+        for one in (item, *others):
+            executor.launch(one)
+        executor.cancel([item.block_id, "no block"])
+        events = []
+        deadline = time.monotonic() + _PATIENCE_S
+        while len(events) < 1 + len(others) and time.monotonic() < deadline:
+            events += executor.poll(0.2)
+        executor.close()
+        expected = [Interrupted(item.block_id, 1), *(Finished(o.block_id, 1) for o in others)]
+        assert sorted(events, key=str) == sorted(expected, key=str)
+        assert not lab.ledger.is_complete(item.block_id)
+
+        params = {**item.params, "wait_ms": 0}
+        again = WorkItem(item.block_id, item.trial, params, item.streams, 1)
+        assert lab.one(again) == Finished(item.block_id, 1)
+        assert values_of(lab.ledger, item.block_id) == expected_values(item.trial, (0,), 1000)
+
+    def test_cancelling_what_does_not_run_changes_nothing(self, lab):
+        done, item = lab.item(), lab.item()
+        lab.one(done)
+        lab.executor.cancel([done.block_id, item.block_id])
+        assert lab.one(item) == Finished(item.block_id, 1)
+
     def test_closing_is_safe_before_the_start_and_twice(self, lab):
         executor = lab._make(lab.plan, 1)
         executor.close()
@@ -270,8 +351,24 @@ class TestRayExecutor:
         assert "Actor" in lost.reason
         assert events[other.block_id] == Finished(other.block_id, 1)
         assert not lab.ledger.is_complete(doomed.block_id)
-        assert lab.executor.free == lab.executor.n_actors == 2
+        lab.all_up(lab.executor)
+        assert lab.executor.n_actors == 2
 
         again = WorkItem(doomed.block_id, doomed.trial, doomed.params, doomed.streams, 2)
         assert lab.one(again) == Finished(doomed.block_id, 2)
         assert values_of(lab.ledger, doomed.block_id) == expected_values(doomed.trial)
+
+    def test_a_process_that_hangs_answers_no_more_and_is_given_up(self, lab):
+        item = lab.item(hang_at=2, once=str(lab.folder))
+        executor = lab.executor
+        lab.one(lab.item())  # an actor is up
+        executor.launch(item)
+        heard, deadline = [], time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline and heard.count(max(heard, default=0)) < 30:
+            assert executor.poll(0.1) == []
+            heard.append(executor.progress()[item.block_id].heard)
+        executor.abandon(item.block_id)
+        assert executor.progress() == {}
+        again = WorkItem(item.block_id, item.trial, item.params, item.streams, 2)
+        assert lab.one(again) == Finished(item.block_id, 2)
+        assert values_of(lab.ledger, item.block_id) == expected_values(item.trial)

@@ -33,6 +33,7 @@ class Trial:
     label: str | None = None
     state: str = "complete"
     failure: str | None = None
+    pruned_at: Mapping[str, float] | None = None
 
 
 MakeStudy = Callable[..., StudyResults]
@@ -99,6 +100,7 @@ def _write(ledger: Ledger, number: int, trial: Trial, protocol: str) -> dict[str
         "changes": dict(trial.params),
         "state": trial.state,
         "failure": trial.failure,
+        "pruned_at": trial.pruned_at,
         "blocks": blocks,
     }
 

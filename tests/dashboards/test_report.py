@@ -84,6 +84,23 @@ def test_a_failed_trial_is_listed_with_its_reason(small: Any) -> None:
     assert "2 of 3" in Page(source).text
 
 
+def test_a_pruned_trial_is_listed_and_drawn_nowhere(make_study: Any, trial_class: Any) -> None:
+    found = {GENERALITY: 0.25, "reliability": 1.0}
+    pruned_at = {"step": 5, "value": 0.25}
+    results = make_study(
+        [
+            trial_class({"n": 0}, {0: {GENERALITY: 0.5, "reliability": 1.0}}),
+            trial_class({"n": 1}, {0: found}, state="pruned", pruned_at=pruned_at),
+        ]
+    )
+    source = render_report(results)
+    assert "<b>1 n=1</b>: pruned at step 5, at a running value of 0.25</li>" in source
+    assert '1<span class="tag state">pruned</span>' in source
+    assert "trials pruned" in Page(source).text
+    assert ">25.0" not in source  # though its stream is complete
+    assert ">50.0" in source
+
+
 def test_hostile_text_stays_text(make_study: Any, trial_class: Any) -> None:
     hostile = "<script>alert('x')</script><img src=http://evil.example/x>&amp;\"'"
     results = make_study(

@@ -4,11 +4,6 @@ from pathlib import Path
 
 import pytest
 from command_line import CommandLine
-from tiny_models import save_tiny_model
-from transformers import AutoTokenizer
-
-from mpn.data.mini.claims import mini_corpus
-from mpn.data.scratch_model import ensure_scratch_model
 
 STUDY = """\
 study: small
@@ -32,15 +27,6 @@ measure:
   guard: [locality, edit_retention]
 resources: {{checkpoint_every_s: {every_s}}}
 """
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
-    corpus = mini_corpus()
-    folder = tmp_path_factory.mktemp("tiny")
-    made = ensure_scratch_model(folder / "scratch", corpus)
-    tokenizer = AutoTokenizer.from_pretrained(made)
-    return save_tiny_model("xlm-roberta", folder / "model", tokenizer)
 
 
 @pytest.fixture(scope="session")

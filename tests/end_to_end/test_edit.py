@@ -54,6 +54,13 @@ def test_a_row_of_the_data_is_edited_in_all_its_languages(edit):
     assert found["side_effects"]["n_texts"] == dict.fromkeys(row.texts, 6)
 
 
+@pytest.mark.parametrize("pairs", [("--pair", "fr,de"), ("--pair", "fr", "--pair", "de")])
+def test_several_languages_are_paired_in_one_option_or_in_several(edit, pairs):
+    texts = ("--text", f"en={EN}", "--text", f"fr={FR}", "--text", f"de={DE}", "--text", "es=No.")
+    found = json.loads(edit(*texts, "--label", "_refutes-", *pairs, "--no-data", "--json"))
+    assert [a["role"] for a in found["answers"]] == ["source", "paired", "paired", "unseen"]
+
+
 def test_without_data_nothing_is_remembered_and_nothing_said_of_others(edit):
     found = json.loads(edit("--text", f"en={EN}", "--label", "SUPPORTS", "--no-data", "--json"))
     assert found["side_effects"] is None

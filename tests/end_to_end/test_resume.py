@@ -102,13 +102,21 @@ def test_an_actor_killed_in_mid_block_is_replaced(mpn, slow_study, undisturbed):
 
 
 @pytest.mark.slow
-def test_an_interrupted_study_says_how_to_go_on(mpn, slow_study, undisturbed):
-    driver = mpn.start("run", slow_study, "--executor", "inline")
+@pytest.mark.parametrize(
+    ("words", "number", "code"),
+    [
+        (("--executor", "inline"), signal.SIGINT, 130),
+        (("--executor", "inline"), signal.SIGTERM, 143),
+        (("--actors", "1"), signal.SIGTERM, 143),  # Ray has a handler of its own for it
+    ],
+)
+def test_an_interrupted_study_says_how_to_go_on(mpn, slow_study, undisturbed, words, number, code):
+    driver = mpn.start("run", slow_study, *words)
     mpn.freeze_at(IN_MID_BLOCK, driver)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(number)
     driver.send_signal(signal.SIGCONT)
     out, err = driver.communicate(timeout=120)
-    assert driver.returncode == 130, out + err
+    assert driver.returncode == code, out + err
     said = " ".join(err.split())
     assert "Interrupted; everything done is kept. Continue with: mpn run" in said
     status = mpn.json("status", "small", "--json")

@@ -17,7 +17,7 @@ from mpn.engines.opening import open_engine
 from mpn.queries import QueryCache
 from mpn.seeding import torch_generator
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

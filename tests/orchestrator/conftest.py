@@ -1,6 +1,7 @@
 """What tests of the orchestrator share."""
 
 import shutil
+import sqlite3
 
 import optuna
 import pytest
@@ -12,7 +13,8 @@ def _no_waiting_for_disks():
     """Let SQLite trust the system to write: no test cuts the power."""
 
     def trust(connection, record):
-        connection.execute("PRAGMA synchronous = OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
 
     sqlalchemy.event.listen(sqlalchemy.Engine, "connect", trust)
     yield

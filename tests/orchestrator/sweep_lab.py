@@ -1,7 +1,9 @@
 """A home in a folder, in which tests run studies of the toy objective."""
 
+import time
 from pathlib import Path
 
+import fsspec
 import optuna
 from toy_objective import ToyObjective, toy_params
 
@@ -11,8 +13,10 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
 from orchestrator.results import StudyResults
+from orchestrator.services import Services
 from orchestrator.spec import StudySpec
-from orchestrator.sweep import StopRequest, Surroundings, run_sweep
+from orchestrator.surroundings import StopRequest, Surroundings
+from orchestrator.sweep import run_sweep
 from orchestrator.tracking.protocol import NullTracker
 
 
@@ -34,8 +38,15 @@ class DisorderedExecutor:
     def free(self):
         return self._slots - len(self._waiting)
 
+    @property
+    def holds(self):
+        return ("",) * self.free
+
     def launch(self, item):
         self._waiting.append(item)
+
+    def abandon(self, block_id):
+        raise AssertionError("nothing here is silent")
 
     def poll(self, timeout_s):
         if not self._waiting:
@@ -54,18 +65,25 @@ class DisorderedExecutor:
     def model_loads(self):
         return self._inner.model_loads
 
+    @property
+    def telemetry(self):
+        return self._inner.telemetry
+
 
 class Watching:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.stages, self.progress, self.ended = [], [], []
+        self.stages, self.progress, self.ended, self.pruned = [], [], [], []
 
     def preparing(self, stage, done, total):
         self.stages.append((stage, done, total))
 
     def progressed(self, n_units, total):
         self.progress.append((n_units, total))
+
+    def trial_pruned(self, plan, step):
+        self.pruned.append((plan.number, step))
 
     def trial_ended(self, plan, failure):
         self.ended.append((plan.number, failure is None))
@@ -78,37 +96,55 @@ class Lab:
     asks to stop or the driver dies; both are forgotten afterwards.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, services: Services | None = None) -> None:
         self.folder = folder
-        self.home = Home(folder)
+        self.home = Home(folder, services or Services())
         self.units = []  # (stream, position) of each unit of the last run
         self.stop_at = self.kill_at = None
         self.watcher = Watching()
+        self.meanwhile = lambda: None  # what happens elsewhere after each unit
         self.asked_for = []  # numbers of blocks that executors were made for
 
     @property
     def ledger(self):
-        return Ledger(str(self.home.ledger))
+        return Ledger(self.home.ledger)
 
-    def run(self, spec, *, make=InlineExecutor, tracker=None, artifacts=lambda results: {}):
+    def run(
+        self,
+        spec,
+        *,
+        make=InlineExecutor,
+        tracker=None,
+        artifacts=lambda results: {},
+        checkpoint_every_s=1.0,
+        clock=time.monotonic,
+    ):
         self.units, self.watcher, stop = [], Watching(), StopRequest()
 
         def on_unit(stream, position):
             if len(self.units) == self.kill_at:
                 raise Killed
             self.units.append((stream, position))
+            self.meanwhile()
             if len(self.units) == self.stop_at:
                 stop.ask()
 
         objective = ToyObjective(on_unit)
-        plan = ReplicaPlan(objective, str(self.home.ledger), Site(self.home.cache, "cpu", 1))
+
+        def make_executor(n_blocks, session):
+            self.asked_for.append(n_blocks)
+            site = Site(self.home.cache, "cpu", 1)
+            plan = ReplicaPlan(objective, self.home.ledger, site, checkpoint_every_s, session)
+            return make(plan)
+
         around = Surroundings(
-            make_executor=lambda n_blocks: self.asked_for.append(n_blocks) or make(plan),
+            make_executor=make_executor,
             tracker=tracker or NullTracker(),
             watcher=self.watcher,
             stop=stop,
             tags={},
             artifacts=artifacts,
+            clock=clock,
             poll_s=0.0,
         )
         try:
@@ -130,7 +166,11 @@ class Lab:
     @property
     def book(self):
         """The trials that Optuna has."""
-        return optuna.load_study(study_name="a", storage=self.home.optuna_uri).trials
+        storage = optuna.storages.RDBStorage(self.home.optuna_uri)
+        trials = optuna.load_study(study_name="a", storage=storage).trials
+        storage.remove_session()
+        storage.engine.dispose()
+        return trials
 
     @property
     def book_states(self):
@@ -144,13 +184,20 @@ class Lab:
 
     def result_files(self):
         """All that the ledger holds of results, byte for byte."""
-        root = self.home.ledger / "blocks"
-        names = ("records.parquet", "result.json")
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.name in names
-        }
+        return result_files(self.home.ledger)
+
+
+def result_files(ledger):
+    """The same of the ledger at a URI."""
+    files, root = fsspec.core.url_to_fs(ledger)
+    files.invalidate_cache()
+    found = files.find(f"{root}/blocks") if files.exists(f"{root}/blocks") else []
+    names = ("records.parquet", "result.json")
+    return {
+        path.removeprefix(f"{root}/blocks/"): files.cat_file(path)
+        for path in found
+        if path.rsplit("/", 1)[-1] in names
+    }
 
 
 def study(**sections):

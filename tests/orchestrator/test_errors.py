@@ -8,6 +8,7 @@ from orchestrator import errors
 from orchestrator.errors import (
     InputError,
     OrchestratorError,
+    OutageError,
     Problem,
     ReplicaDirtyError,
     StudyBusyError,
@@ -23,6 +24,7 @@ NOWHERE = Problem("", None, "there is no such file", "check the path")
 
 EXAMPLES = {
     OrchestratorError: OrchestratorError("something"),
+    OutageError: OutageError("the ledger", "OSError: full", 12.5),
     InputError: InputError("a.yaml", [LONG, SHORT], "Look again."),
     ReplicaDirtyError: ReplicaDirtyError("layer 3 has changed"),
     StudyBusyError: StudyBusyError("sound", "runs"),
@@ -61,7 +63,7 @@ def test_what_the_user_can_mend_exits_with_2_and_any_other_with_1():
 def test_a_busy_study_says_what_to_do():
     assert str(StudyBusyError("sound", "runs")) == (
         "study sound in runs is being run by another process\n"
-        "Nothing was launched. Wait for it, stop it, or use another --home. "
+        "Nothing was launched. Wait for it, stop it, help it with --join, or use another --home. "
         "Watch it with: mpn status sound --home runs"
     )
 

@@ -12,9 +12,9 @@ from orchestrator.objective import Site
 
 @pytest.fixture
 def make(tmp_path):
-    def make(on_unit=None):
-        site = Site(tmp_path / "cache", "cpu", 1)
-        return InlineExecutor(ReplicaPlan(ToyObjective(on_unit), str(tmp_path / "ledger"), site))
+    def make(on_unit=None, **settings):
+        site, ledger = Site(tmp_path / "cache", "cpu", 1), str(tmp_path / "ledger")
+        return InlineExecutor(ReplicaPlan(ToyObjective(on_unit), ledger, site, **settings))
 
     return make
 
@@ -59,6 +59,39 @@ def test_a_stop_reaches_the_item_that_runs(make):
     executor.start()
     executor.launch(item("a"))
     assert executor.poll(0) == [Interrupted("a", 1)]
+
+
+def test_a_poll_runs_to_the_next_checkpoint(make):
+    units = []
+    executor = make(lambda stream, position: units.append(position), checkpoint_every_s=0.0)
+    executor.start()
+    executor.launch(item("a"))
+    n_units = []
+    while not (events := executor.poll(0)):
+        n_units.append(len(units))
+        assert executor.free == 0
+    assert (n_units, events) == ([1, 2, 3], [Finished("a", 1)])
+
+
+def test_a_cancelled_item_does_no_further_unit(make, tmp_path):
+    units = []
+    executor = make(lambda stream, position: units.append(position), checkpoint_every_s=0.0)
+    executor.start()
+    executor.launch(item("a"))
+    executor.poll(0)
+    executor.cancel(["b"])
+    executor.poll(0)
+    executor.cancel(["a"])
+    assert executor.poll(0) == [Interrupted("a", 1)]
+    assert units == [0, 1]
+    executor.launch(item("a"))
+    executor.cancel(["a"])
+    assert executor.poll(0) == [Interrupted("a", 1)]  # before its first unit
+    assert units == [0, 1]
+    executor.launch(item("a"))
+    assert executor.poll(0) == []  # it is taken up, past the third unit's checkpoint
+    assert executor.poll(0) == [Finished("a", 1)]
+    assert units == [0, 1, 2]
 
 
 def test_a_replica_with_a_trace_is_replaced(make, tmp_path):

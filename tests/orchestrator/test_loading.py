@@ -35,6 +35,10 @@ class Fake:
 
     name = "fake"
     metrics = METRICS
+    curves = ("locality", "reliability")
+
+    def blocks(self, params):
+        return ((0,),)
 
     def resolve(self, params):
         problems = []
@@ -463,7 +467,7 @@ def test_nesting_has_a_limit_and_is_not_followed_beyond_it():
 def test_a_file_has_a_largest_size():
     assert read(b"#" * LARGEST_FILE).problems[0].found == "nothing in it"
     [problem] = read(b"#" * (LARGEST_FILE + 1)).problems
-    assert problem == Problem("", 1, "1,000,001 bytes are too many", "at most 1,000,000")
+    assert problem.found == "more than 250,000 bytes"
 
 
 @pytest.mark.parametrize(
@@ -558,3 +562,50 @@ def test_an_override_of_a_short_path_reaches_into_it_too(problems):
             "nothing can be set inside [{}], which search.space.editor is",
         )
     ]
+
+
+# -- pruners ------------------------------------------------------------------------------
+
+
+PRUNED = SEARCH + "  pruner: {name: median, warmup_steps: 3}\n"
+
+
+def test_a_search_can_have_a_pruner(load):
+    pruner = load(SOUND + PRUNED).search.pruner
+    assert (pruner.name, pruner.startup_trials, pruner.warmup_steps) == ("median", 5, 3)
+    halving = load(SOUND + PRUNED, "search.pruner={name: successive_halving}").search.pruner
+    assert (halving.min_resource, halving.reduction_factor) == (1, 4)
+    assert load(SOUND + PRUNED, "search.pruner=null").search.pruner is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "place", "found"),
+    [
+        ("name: median", "name: mean", 11, "search.pruner", "'mean' is not a choice here"),
+        ("name: median, ", "", 11, "search.pruner.name", "missing"),
+        ("{name: median, warmup_steps: 3}", "median", 11, "search.pruner",
+         "'median' is not a mapping"),
+        ("warmup_steps: 3", "warmup: 3", 11, "search.pruner.warmup", "unknown key"),
+        ("warmup_steps: 3", "interval: 0", 11, "search.pruner.interval", "0 is too small"),
+        ("name: median, warmup_steps: 3", "name: successive_halving, reduction_factor: 1", 11,
+         "search.pruner.reduction_factor", "1 is too small"),
+        ("maximize}", "maximize, locality: maximize}", 11, "search.pruner",
+         "a pruner with 2 objectives"),
+        ("reliability: maximize", "seconds: minimize", 11, "search.pruner",
+         "'seconds' has no running value to prune by"),
+    ],
+)  # fmt: skip
+def test_a_pruner_that_cannot_be_is_refused(problems, before, after, line, place, found):
+    assert problems(SOUND + PRUNED.replace(before, after)) == [(line, place, found)]
+
+
+def test_what_could_be_pruned_by_is_named(load):
+    with pytest.raises(InputError, match="search for one of these: locality, reliability"):
+        load(SOUND + PRUNED.replace("reliability: maximize", "seconds: minimize"))
+
+
+def test_credentials_have_no_place_in_a_study(problems):
+    found = "holds a password, or another credential"
+    text = SOUND + "expect: Yes, says https://me:secret@there/x\n"
+    assert problems(text) == [(6, "expect", found)]
+    assert ("--set", "base.x", found) in problems(SOUND, "base.x=password=abc")

@@ -269,3 +269,24 @@ def test_a_long_failure_is_cut(store):
     mirror = store.mirror()
     mirror.finish_trial(TRIALS[0], replace(FAILED, failure="x" * 20_000))
     assert store.runs["0 weight=1"].data.tags["mpn.failure"] == "x" * 5_000
+
+
+def test_a_pruned_trial_is_no_failure_and_has_a_curve_but_no_result(store):
+    mirror = store.mirror()
+    pruned = TrialEnd(False, {}, POINTS[:1], 1_000, None, pruned=True)
+    mirror.finish_trial(TRIALS[1], pruned)
+    mirror.finish_study("done", {}, {})
+    child = store.runs["1 weight=2"]
+    assert (child.info.status, child.info.end_time) == ("KILLED", 1_000)
+    assert child.data.tags["mpn.state"] == "pruned"
+    assert "mpn.failure" not in child.data.tags
+    assert list(child.data.metrics) == ["stream_0/score"]
+    assert store.runs["a"].info.status == "FINISHED"
+
+    before = store.contents()
+    again = store.mirror()
+    again.finish_trial(TRIALS[1], pruned)
+    again.finish_study("done", {}, {})
+    assert store.contents() == before
+    again.finish_trial(TRIALS[0], END)
+    assert store.runs["0 weight=1"].data.tags["mpn.state"] == "complete"

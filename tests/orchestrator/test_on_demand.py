@@ -3,7 +3,7 @@ from toy_objective import ToyObjective, toy_params
 
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.on_demand import OnDemandExecutor
-from orchestrator.executors.protocol import Finished, WorkItem
+from orchestrator.executors.protocol import Finished, Interrupted, WorkItem
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.objective import Site
 
@@ -54,3 +54,39 @@ def test_an_explicit_start_counts(lab):
     lab.executor.start()
     lab.executor.start()
     assert lab.n_made == 1
+
+
+class SlowStart(InlineExecutor):
+    """Has no replica until it is told that one is up."""
+
+    up = False
+
+    @property
+    def free(self):
+        return super().free if self.up else 0
+
+
+@pytest.fixture
+def slow(lab):
+    inner = SlowStart(lab.plan)
+    lab.executor = OnDemandExecutor(lambda: inner)
+    lab.executor.launch(WorkItem("a", 0, toy_params(), (0,), 1))
+    assert (lab.executor.free, lab.executor.holds) == (0, ())
+    assert lab.executor.poll(0) == []
+    return lab.executor, inner
+
+
+def test_the_first_item_waits_for_a_replica(slow):
+    executor, inner = slow
+    inner.up = True
+    assert executor.poll(0) == [Finished("a", 1)]
+    assert executor.free == 1
+
+
+@pytest.mark.parametrize("end", [lambda e: e.ask_to_stop(), lambda e: e.cancel(iter(["a"]))])
+def test_the_first_item_can_be_stopped_before_there_is_a_replica(slow, end):
+    executor, inner = slow
+    end(executor)
+    assert executor.poll(0) == [Interrupted("a", 1)]
+    inner.up = True
+    assert executor.poll(0) == []

@@ -21,6 +21,9 @@ class Fake:
     name = "fake"
     metrics = {"score": "maximize"}  # noqa: RUF012
 
+    def blocks(self, params):
+        return tuple((stream,) for stream in range(params.get("streams", 1)))
+
     def resolve(self, params):
         params = copy.deepcopy(dict(params))
         problems = []

@@ -170,6 +170,7 @@ def test_a_row_is_written_as_documented(ledger):
         "baseline": False,
         "label": "weight=1",
         "state": "complete",
+        "pruned_at": None,
         "params": {"weight": 1},
         "metrics": {"score": {"mean": 4.0, "low": None, "high": None, "n": 1}},
         "difference": {"score": {"mean": 3.0, "low": None, "high": None}},

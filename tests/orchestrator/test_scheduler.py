@@ -2,18 +2,11 @@ import sys
 
 import pytest
 
+from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import Problem
-from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost
-from orchestrator.scheduler import (
-    BlockPlan,
-    BlockState,
-    RetryPolicy,
-    Scheduler,
-    Step,
-    TrialOutcome,
-    TrialState,
-    TrialWork,
-)
+from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost, Sign, Taken
+from orchestrator.scheduler import Scheduler, Step
+from orchestrator.trials import BlockPlan, BlockState, TrialOutcome, TrialState, TrialWork
 
 NOTHING = Step((), ())
 
@@ -26,7 +19,10 @@ class Recorder:
 
     def __init__(self, slots):
         self.slots = slots
-        self.launches = []
+        self.launches, self.abandoned, self.cancelled = [], [], []
+        self.warm = [""] * slots  # what each slot holds
+        self.signs = {}
+        self._slot_of = {}
         self._running = {}
         self._events = []
 
@@ -34,19 +30,41 @@ class Recorder:
     def free(self):
         return self.slots - len(self._running)
 
+    @property
+    def holds(self):
+        return tuple(h for i, h in enumerate(self.warm) if i not in self._slot_of.values())
+
     def launch(self, item):
         assert self.free > 0
         assert item.block_id not in self._running
         self.launches.append(item)
         self._running[item.block_id] = item
+        free = [i for i in range(self.slots) if i not in self._slot_of.values()]
+        slot = min(free, key=lambda i: {item.affinity: 0, "": 1}.get(self.warm[i], 2))
+        self._slot_of[item.block_id], self.warm[slot] = slot, item.affinity
+        self.signs[item.block_id] = Sign(0, 0)
+
+    def abandon(self, block_id):
+        self.abandoned.append(block_id)
+        self.warm[self._forget(block_id)] = ""
+
+    def progress(self):
+        return {block: sign for block, sign in self.signs.items() if block in self._running}
+
+    def _forget(self, block_id):
+        del self._running[block_id], self.signs[block_id]
+        return self._slot_of.pop(block_id)
 
     def poll(self, timeout_s):
         events, self._events = self._events, []
         for event in events:
             item = self._running.get(event.block_id)
             if item is not None and item.attempt == event.attempt:
-                del self._running[event.block_id]
+                self._forget(event.block_id)
         return events
+
+    def cancel(self, block_ids):
+        self.cancelled += block_ids
 
     @property
     def launched(self):
@@ -59,8 +77,14 @@ class Recorder:
     def finish(self, *blocks):
         self._report(blocks, Finished)
 
-    def lose(self, *blocks):
-        self._report(blocks, Lost, "killed")
+    def lose(self, *blocks, position=0, fault="worker"):
+        self._report(blocks, Lost, "killed", position, fault)
+
+    def hear(self, block, done, heard):
+        self.signs[block] = Sign(done, heard)
+
+    def take(self, *blocks):
+        self._report(blocks, Taken)
 
     def interrupt(self, *blocks):
         self._report(blocks, Interrupted)
@@ -76,15 +100,16 @@ class Recorder:
             self.report(kind(block, self._running[block].attempt, *rest))
 
 
-def trial(number, *blocks, units=10):
+def trial(number, *blocks, units=10, affinity=""):
     """A trial of blocks of one stream each."""
     plans = tuple(BlockPlan(block, (i,), units) for i, block in enumerate(blocks))
-    return TrialWork(number, {"number": number}, plans)
+    return TrialWork(number, {"number": number}, plans, affinity)
 
 
-def lab(*trials, slots=2, complete=(), attempts=3, backoff_s=1.0):
+def lab(*trials, slots=2, complete=(), attempts=3, backoff_s=1.0, last_first=False, **policy):
     executor = Recorder(slots)
-    scheduler = Scheduler(executor, RetryPolicy(attempts, backoff_s))
+    retry = RetryPolicy(attempts, backoff_s, **policy)
+    scheduler = Scheduler(executor, retry, last_first=last_first)
     for work in trials:
         scheduler.submit(work, complete)
     return executor, scheduler
@@ -279,6 +304,158 @@ def test_an_event_is_taken_in_once():
     assert scheduler.blocks_executed == 1
 
 
+def test_a_block_that_gets_further_each_time_is_never_given_up():
+    executor, scheduler = lab(trial(0, "a"), attempts=2, backoff_s=1)
+    now_s = 0
+    for position in (1, 2, 3, 4):
+        scheduler.step(now_s)
+        executor.lose("a", position=position)
+        assert scheduler.step(now_s) == NOTHING
+        now_s += 1  # the first wait again, each time
+    scheduler.step(now_s)
+    executor.lose("a", position=4)
+    [outcome] = scheduler.step(now_s).ended
+    assert (outcome.state, outcome.failure.attempt) == (TrialState.FAILED, 2)
+    assert scheduler.retries == 4
+
+
+def test_the_wait_for_another_try_is_a_minute_at_most():
+    policy = RetryPolicy(attempts=99, backoff_s=1)
+    assert [policy.backoff_before(n) for n in (1, 2, 6, 7, 50)] == [1, 2, 32, 60, 60]
+
+
+def test_a_ledger_that_is_away_is_waited_for_whatever_the_attempts_but_not_for_ever():
+    executor, scheduler = lab(trial(0, "a"), attempts=1, backoff_s=0, patience_s=100)
+    for now_s in (50, 60, 149.9):
+        scheduler.step(now_s)
+        executor.lose("a", fault="storage")
+        assert scheduler.step(now_s) == NOTHING
+    executor.lose("a", fault="storage")
+    [outcome] = scheduler.step(150).ended  # 100 s since it was missed first
+    assert outcome.state is TrialState.FAILED
+
+
+def test_a_worker_that_is_lost_in_between_ends_the_wait_for_the_ledger():
+    executor, scheduler = lab(trial(0, "a"), attempts=9, backoff_s=0, patience_s=10)
+    for now_s, fault in [(0, "storage"), (9, "worker"), (11, "storage"), (20, "storage")]:
+        scheduler.step(now_s)
+        executor.lose("a", fault=fault)
+        assert scheduler.step(now_s) == NOTHING
+    executor.lose("a", fault="storage")
+    assert [outcome.number for outcome in scheduler.step(21).ended] == [0]
+
+
+# -- replicas that are silent -------------------------------------------------------------
+
+
+def test_a_replica_is_trusted_until_it_has_been_silent_for_longer_than_agreed():
+    executor, scheduler = lab(trial(0, "a"), attempts=2, backoff_s=0, silence_s=6)
+    scheduler.step(0)
+    for now_s in (2, 4, 6, 8):
+        if now_s < 4:
+            executor.hear("a", 0, heard=now_s)
+        scheduler.step(now_s)  # at 8, six seconds after it was heard
+    assert executor.abandoned == []
+    scheduler.step(9)
+    assert executor.abandoned == ["a"]
+    assert executor.attempts == [1, 2]
+    for now_s in (10, 12, 14, 15):
+        scheduler.step(now_s)
+    [outcome] = scheduler.step(17).ended
+    assert outcome.failure.reason == "no sign of life for 7 s"
+    assert executor.abandoned == ["a", "a"]
+
+
+def test_a_replica_that_answers_may_not_stand_still_for_ever():
+    executor, scheduler = lab(trial(0, "a"), attempts=1, silence_s=5, stall_s=12)
+    for now_s in (0, 3, 6, 9, 12, 15):
+        executor.hear("a", done=1 if now_s else 0, heard=now_s) if now_s else None
+        ended = scheduler.step(now_s).ended
+        assert ended == ()
+    executor.hear("a", done=1, heard=16)
+    [outcome] = scheduler.step(16).ended
+    assert outcome.failure.reason == "stood still for 13 s"
+
+
+def test_a_driver_that_looked_away_holds_nothing_against_its_replicas():
+    executor, scheduler = lab(trial(0, "a"), silence_s=6)
+    scheduler.step(0)
+    executor.hear("a", 0, 1)
+    scheduler.step(2)
+    scheduler.step(5000)  # the driver was stopped, or its machine asleep
+    scheduler.step(5006)
+    assert executor.abandoned == []
+    scheduler.step(5007)
+    assert executor.abandoned == ["a"]
+
+
+def test_a_late_event_of_a_replica_that_was_given_up_is_ignored():
+    executor, scheduler = lab(trial(0, "a"), backoff_s=100, silence_s=1)
+    scheduler.step(0)
+    executor.hear("a", 0, 1)
+    scheduler.step(1)
+    scheduler.step(3)
+    assert executor.abandoned == ["a"]
+    executor.report(Finished("a", 1))
+    assert scheduler.step(4) == NOTHING
+
+
+# -- other drivers ------------------------------------------------------------------------
+
+
+def test_what_another_driver_works_on_is_asked_for_again_later_at_no_cost():
+    executor, scheduler = lab(trial(0, "a", "b"), slots=1, attempts=1)
+    scheduler.step(0)
+    executor.take("a")
+    scheduler.step(0)
+    assert executor.launched == ["a", "b"]
+    executor.finish("b")
+    scheduler.step(1.9)
+    assert executor.launched == ["a", "b"]
+    scheduler.step(2)
+    assert executor.launched == ["a", "b", "a"]
+    assert executor.attempts == [1, 1, 1]
+    executor.finish("a")
+    assert scheduler.step(3).ended == (complete(0),)
+
+
+def test_a_driver_that_helps_begins_at_the_other_end():
+    executor, scheduler = lab(trial(0, "a", "b"), trial(1, "c", "d"), slots=4, last_first=True)
+    scheduler.step(0)
+    assert executor.launched == ["d", "c", "b", "a"]
+
+
+# -- what is warm -------------------------------------------------------------------------
+
+
+def test_a_block_goes_to_a_replica_that_is_warm_for_it_before_earlier_ones_do():
+    executor, scheduler = lab(
+        trial(0, "a1", affinity="A"),
+        trial(1, "b1", affinity="B"),
+        trial(2, "a2", "a3", affinity="A"),
+        trial(3, "b2", affinity="B"),
+    )
+    scheduler.step(0)
+    assert executor.launched == ["a1", "b1"]  # cold replicas share out what there is
+    executor.finish("b1")
+    scheduler.step(1)
+    executor.finish("a1")
+    scheduler.step(2)
+    assert executor.launched == ["a1", "b1", "b2", "a2"]
+    executor.finish("b2")
+    scheduler.step(3)
+    assert executor.launched[-1] == "a3"  # nothing is left that it is warm for
+    assert executor.warm == ["A", "A"]
+
+
+def test_cold_replicas_begin_with_what_nobody_keeps_warm():
+    executor, scheduler = lab(
+        trial(0, "a1", "a2", affinity="A"), trial(1, "b1", affinity="B"), slots=3
+    )
+    scheduler.step(0)
+    assert executor.launched == ["a1", "b1", "a2"]
+
+
 # -- failures -----------------------------------------------------------------------------
 
 
@@ -458,3 +635,181 @@ def test_a_block_costs_the_same_however_many_there_are():
     few, many = lines_for(200), lines_for(2000)
     assert many < 10.5 * few  # ten times as many
     assert many < 150 * 2000  # lines a block, those of this file among them
+
+
+# -- trials that are stopped early --------------------------------------------------------
+
+
+def pruned(number):
+    return TrialOutcome(number, TrialState.PRUNED)
+
+
+def test_a_pruned_trial_launches_nothing_more_and_ends_when_what_runs_has_stopped():
+    executor, scheduler = lab(trial(0, "a", "b", "c"), trial(1, "d"), slots=2)
+    scheduler.step(0)
+    scheduler.prune(0)
+    assert executor.cancelled == ["a", "b"]
+    executor.interrupt("a")
+    assert scheduler.step(1).ended == ()
+    assert executor.launched == ["a", "b", "d"]
+    executor.interrupt("b")
+    assert scheduler.step(2).ended == (pruned(0),)
+    assert scheduler.block_states() == {
+        "a": BlockState.CANCELLED,
+        "b": BlockState.CANCELLED,
+        "c": BlockState.CANCELLED,
+        "d": BlockState.RUNNING,
+    }
+
+
+def test_a_pruned_trial_of_which_nothing_runs_ends_at_once():
+    executor, scheduler = lab(trial(0, "a"), trial(1, "b"), slots=1)
+    scheduler.prune(1)
+    assert scheduler.step(0).ended == (pruned(1),)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (complete(0),)
+    assert executor.launched == ["a"]
+    assert scheduler.is_idle
+
+
+def test_a_block_that_ends_all_the_same_leaves_its_trial_pruned():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    assert scheduler.block_states() == {"a": BlockState.COMPLETE}
+
+
+def test_a_lost_block_of_a_pruned_trial_is_not_tried_again():
+    executor, scheduler = lab(trial(0, "a"), backoff_s=0.0)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.lose("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.step(2)
+    assert executor.launched == ["a"]
+    assert scheduler.is_idle
+
+
+def test_a_block_that_fails_before_it_has_stopped_fails_its_pruned_trial():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.fail("a")
+    [outcome] = scheduler.step(1).ended
+    assert (outcome.state, outcome.failure.reason) == (TrialState.FAILED, "RuntimeError: no")
+
+
+def test_pruning_a_trial_that_has_ended_changes_nothing():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (complete(0),)
+    scheduler.prune(0)
+    assert scheduler.step(2) == NOTHING
+    assert executor.cancelled == []
+
+
+def test_a_revived_trial_goes_on_with_its_count_of_tries():
+    executor, scheduler = lab(trial(0, "a", "b"), slots=1, attempts=2, backoff_s=0.0)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.lose("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.revive(0)
+    assert not scheduler.is_idle
+    scheduler.step(2)
+    assert (executor.launched, executor.attempts) == (["a", "a"], [1, 2])
+    executor.finish("a")
+    scheduler.step(3)
+    executor.finish("b")
+    assert scheduler.step(4).ended == (complete(0),)
+
+
+def test_a_block_that_is_lost_every_time_fails_its_trial_however_often_that_is_revived():
+    executor, scheduler = lab(trial(0, "a"), attempts=2, backoff_s=0.0)
+    for ended in (pruned(0), None):
+        scheduler.step(0)
+        scheduler.prune(0)
+        executor.lose("a")
+        [outcome] = scheduler.step(1).ended
+        if ended:
+            assert outcome == ended
+            scheduler.revive(0)
+    assert (outcome.state, outcome.failure.attempt) == (TrialState.FAILED, 2)
+
+
+def test_reviving_a_trial_whose_blocks_are_all_complete_completes_it():
+    executor, scheduler = lab(trial(0, "a"))
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.finish("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.revive(0)
+    assert scheduler.step(2).ended == (complete(0),)
+    assert scheduler.is_idle
+
+
+def test_another_trial_that_asks_the_same_takes_up_what_a_pruned_one_left():
+    executor, scheduler = lab(trial(0, "a"), trial(1, "a"), slots=2)
+    scheduler.step(0)
+    scheduler.prune(0)
+    executor.interrupt("a")
+    assert scheduler.step(1).ended == (pruned(0),)
+    scheduler.step(2)
+    assert executor.launched == ["a", "a"]
+    executor.finish("a")
+    assert scheduler.step(3).ended == (complete(1),)
+
+
+# -- what others are told -------------------------------------------------------------------
+
+
+def test_a_failure_says_how_far_the_block_was_and_where_more_is_written():
+    executor, scheduler = lab(trial(4, "a", "b"))
+    scheduler.step(0)
+    executor.report(Failed("b", 1, "E: no", "Traceback ...", "host:1", (), 7, "/logs/a.log"))
+    scheduler.step(1)
+    executor.finish("a")
+    [outcome] = scheduler.step(2).ended
+    failure = outcome.failure
+    assert (failure.streams, failure.position, failure.units) == ((1,), 7, 10)
+    assert (failure.log, failure.why_final) == (
+        "/logs/a.log", "what was raised would be raised again"
+    )  # fmt: skip
+
+
+def test_a_block_lost_for_the_last_time_says_where_and_that_it_was_the_last():
+    executor, scheduler = lab(trial(0, "a"), attempts=1)
+    scheduler.step(0)
+    executor.report(Lost("a", 1, "gone", worker="host:2", log="/logs/b.log"))
+    [outcome] = scheduler.step(1).ended
+    failure = outcome.failure
+    assert (failure.worker, failure.log, failure.position) == ("host:2", "/logs/b.log", None)
+    assert failure.why_final == "that was the last attempt"
+
+
+def test_an_observer_is_told_of_launches_and_of_events_that_count():
+    class Observer:
+        def __init__(self):
+            self.told = []
+
+        def launched(self, item):
+            self.told.append(("launched", item.block_id, item.attempt))
+
+        def reported(self, event):
+            self.told.append((type(event).__name__, event.block_id, event.attempt))
+
+    executor, observer = Recorder(1), Observer()
+    scheduler = Scheduler(executor, RetryPolicy(2, 0.0), observer)
+    scheduler.submit(trial(0, "a"), ())
+    scheduler.step(0)
+    executor.lose("a")
+    scheduler.step(1)
+    executor.report(Finished("a", 1))  # of the attempt that was lost
+    executor.finish("a")
+    scheduler.step(2)
+    assert observer.told == [
+        ("launched", "a", 1), ("Lost", "a", 1), ("launched", "a", 2), ("Finished", "a", 2)
+    ]  # fmt: skip

@@ -1,8 +1,10 @@
 import copy
+from dataclasses import asdict
 
 import pytest
 from pydantic import ValidationError
 
+from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import problems_in
 from orchestrator.identity import content_hash
 from orchestrator.spec import Range, StudySpec, definition_of
@@ -46,11 +48,16 @@ def test_what_is_left_out_has_the_documented_defaults():
         "actors": None,
         "gpus": None,
         "cpus": 1,
+        "memory_gib": None,
+        "custom": {},
+        "labels": {},
+        "strategy": "pack",
         "threads": 1,
         "checkpoint_every_s": 1.0,
         "cache_gib": 20.0,
+        "cache": None,
     }
-    assert spec.retry.model_dump() == {"attempts": 3, "backoff_s": 1.0}
+    assert spec.retry.model_dump() == asdict(RetryPolicy())
     search = study(search=SEARCH).search
     assert (search.seed, search.parallel) == (0, 4)
 
@@ -295,3 +302,43 @@ def test_the_order_of_paths_is_part_of_the_definition_since_it_numbers_the_trial
     assert definition_hash(search=SEARCH | {"space": one}) != definition_hash(
         search=SEARCH | {"space": other}
     )
+
+
+def test_what_actors_need_of_nodes_is_checked():
+    resources = {
+        "memory_gib": 0,
+        "custom": {"GPU": 1, "a100": 0},
+        "labels": {"zone": "in(a", "tier": True},
+        "strategy": "scatter",
+        "cache": "scratch",
+    }
+    assert problems_of(resources=resources) == [
+        ("resources.memory_gib", "0 is too small"),
+        ("resources.custom.GPU", "'GPU' is Ray's own"),
+        ("resources.custom.a100", "0 is too small"),
+        ("resources.labels.zone", "'in(a' selects no label"),
+        ("resources.labels.tier", "true is not text"),
+        ("resources.strategy", "'scatter' is not a choice here"),
+        ("resources.cache", "'scratch' is not an absolute path"),
+    ]
+
+
+@pytest.mark.parametrize("selector", ["b", "!b", "in(a, b)", "!in(a,b)", "in(H100)"])
+def test_labels_are_selected_in_rays_words_but_without_its_trap(selector):
+    labels = study(resources={"labels": {"zone": selector}}).resources.labels
+    assert labels == {"zone": selector.replace(" ", "")}
+
+
+def test_resources_say_nothing_of_which_trials_there_are():
+    resources = {"gpus": 1.0, "memory_gib": 4, "custom": {"a100": 1}, "cache": "/scratch"}
+    assert content_hash(definition_of(study(resources=resources))) == content_hash(
+        definition_of(study())
+    )
+
+
+def test_a_pruner_decides_which_trials_there_are_and_none_leaves_definitions_as_they_were():
+    median = SEARCH | {"pruner": {"name": "median"}}
+    halving = SEARCH | {"pruner": {"name": "successive_halving"}}
+    hashes = {definition_hash(search=search) for search in (SEARCH, median, halving)}
+    assert len(hashes) == 3
+    assert "pruner" not in definition_of(study(search=SEARCH))["search"]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from filelock import FileLock
 from sweep_lab import Killed, Lab, study
@@ -17,7 +19,7 @@ def status_of(lab):
 
 
 def counts(**states):
-    return {"waiting": 0, "running": 0, "complete": 0, "failed": 0} | states
+    return {"waiting": 0, "running": 0, "complete": 0, "failed": 0, "pruned": 0} | states
 
 
 def test_a_study_that_is_done_is_complete(lab):
@@ -32,7 +34,8 @@ def test_figures_of_the_last_run_name_the_unit(lab):
     lab.run(GRID)
     last = status_of(lab)["last_run"]
     assert sorted(last) == [
-        "actors", "blocks_executed", "blocks_reused", "model_loads", "numbers_per_s"
+        "actors", "blocks_executed", "blocks_reused", "model_loads", "numbers_per_s",
+        "numbers_spared",
     ]  # fmt: skip
     assert last["blocks_executed"] == 6
     assert last["numbers_per_s"] > 0
@@ -82,7 +85,7 @@ def test_failed_trials_are_counted_with_the_blocks_they_lack(lab):
 
 def test_a_trial_whose_results_are_gone_waits_again(lab):
     lab.run(GRID)
-    path = sorted((lab.home.ledger / "blocks").rglob("result.json"))[0]
+    path = sorted((Path(lab.home.ledger) / "blocks").rglob("result.json"))[0]
     path.unlink()
     status = status_of(lab)
     assert status["trials"] == counts(complete=2, waiting=1)

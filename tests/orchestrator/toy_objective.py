@@ -1,6 +1,7 @@
 """A small real objective: a running number per stream, and every trouble that work can make."""
 
 import copy
+import errno
 import functools
 import json
 import os
@@ -24,6 +25,9 @@ DEFAULTS = {
     "refuse_at": None,
     "dirty_at": None,  # leaves a trace in the worker, and goes on
     "die_at": None,
+    "hang_at": None,  # the process stops, as if it hung with all its threads
+    "fill_at": None,  # the disk is full
+    "exhaust_at": None,  # the device's memory is
     "once": None,  # folder that remembers troubles: each happens once only
     "needs": None,  # name of something that must be built first
     "wait_ms": 0,  # per unit
@@ -39,6 +43,7 @@ class ToyObjective:
     on_unit: Callable[[int, int], None] | None = None
     name: str = "toy"
     unit: str = "numbers"
+    curves: tuple[str, ...] = ("score",)
 
     @property
     def metrics(self):
@@ -57,6 +62,9 @@ class ToyObjective:
 
     def units(self, params, streams):
         return params["units"] * len(streams)
+
+    def affinity(self, params):
+        return params["needs"] or ""
 
     def identity(self, params, cache):
         if params["needs"] and not (cache / params["needs"]).exists():
@@ -129,7 +137,7 @@ class ToyWorker:
             raise ReplicaDirtyError("the toy is not what it was")
 
     def _make_trouble(self, params, position):
-        for kind in ("raise", "refuse", "dirty", "die"):
+        for kind in ("raise", "refuse", "dirty", "die", "hang", "fill", "exhaust"):
             if params[f"{kind}_at"] == position and not _has_happened(params["once"], kind):
                 getattr(self, f"_{kind}")()
 
@@ -144,6 +152,15 @@ class ToyWorker:
 
     def _die(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _hang(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _fill(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def _exhaust(self):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
 
 def state_of(number: int) -> bytes:

@@ -24,7 +24,7 @@ def edit(stream, position, *, item=None, source="en", seen=(), **right):
 def sides(tmp_path):
     """Write two trials' records; return them ready to compare."""
 
-    def make(*trials, resolved=None):
+    def make(*trials, resolved=None, pruned=()):
         ledger = Ledger(str(tmp_path))
         remembered = []
         for number, edits in enumerate(trials):
@@ -39,6 +39,7 @@ def sides(tmp_path):
                     "changes": {},
                     "params": resolved or {},
                     "blocks": [{"block_id": f"b{number}"}],
+                    "pruned_at": {"step": 1, "value": 0.5} if number in pruned else None,
                 }
             )
         spec = {"question": "?", "measure": {"primary": CLG, "interval": {"level": 0.9}}}
@@ -85,6 +86,12 @@ def test_trials_without_a_common_edit_are_refused_and_told_which_are_missing(sid
     assert "a0 (stream 0, edit 0), " in said and "a4 (stream 0, edit 4) and 2 more" in said
     assert "a5" not in said
     assert error.value.exit_code == 2 and said.endswith("Nothing was compared.")
+
+
+def test_a_pruned_trial_is_not_compared_whatever_it_has_done(sides):
+    edits = [edit(0, i, fr=i % 2) for i in range(4)]
+    with pytest.raises(InputError, match="made:1: was pruned"):
+        compared(sides(edits, edits, pruned=[1]))
 
 
 def test_the_same_example_at_another_place_is_another_edit(sides):

@@ -3,6 +3,7 @@ from toy_objective import ToyObjective
 
 from orchestrator.home import Home
 from orchestrator.tracking.protocol import NullTracker
+from studies.pools import PoolWish
 from studies.running import surroundings
 
 
@@ -14,9 +15,8 @@ def test_what_a_study_says_of_resources_reaches_the_replica(tmp_path):
         Home(tmp_path),
         Watching(),
         NullTracker(),
-        executor="inline",
-        actors=None,
+        PoolWish("inline"),
     )
-    plan = around.make_executor(1)._plan
+    plan = around.make_executor(1, "main")._plan
     assert plan.checkpoint_every_s == 0.25
     assert (plan.site.device, plan.site.threads, plan.site.cache_gib) == ("cpu", 2, 1.5)

@@ -18,7 +18,9 @@ from studies.analysis.tables import (
 CLG = "cross_lingual_generality"
 
 
-def trial(number, values, *, baseline=False, state="complete", params=None, label=None):
+def trial(
+    number, values, *, baseline=False, state="complete", params=None, label=None, pruned_at=None
+):
     streams = {i: {name: (v, 4) for name, v in s.items()} for i, s in enumerate(values)}
     return TrialResult(
         number=number,
@@ -30,6 +32,7 @@ def trial(number, values, *, baseline=False, state="complete", params=None, labe
         block_ids=(),
         streams=streams,
         failure=None,
+        pruned_at=pruned_at,
     )
 
 
@@ -142,3 +145,35 @@ def test_a_narrow_terminal_leaves_out_the_intervals_of_levels():
     assert "60.0\n± 10.0" in wide
     assert "60.0" in narrow
     assert "+20.0\n[+10.0,\n+30.0]" in narrow
+
+
+# -- pruned trials ------------------------------------------------------------------------
+
+PRUNED = study(
+    trial(0, [{CLG: 0.5}, {CLG: 0.7}], baseline=True),
+    trial(1, [], state="pruned", pruned_at={"step": 5, "value": 0.25}),
+    trial(2, [{CLG: 0.6}, {CLG: 1.0}]),
+)
+
+
+def test_a_pruned_trial_is_shown_as_such_and_compared_with_nothing():
+    header, cells = table_cells(PRUNED, PRUNED.listed())
+    assert header == ["trial", "languages", "CLG", "Δ CLG"]
+    assert cells[1] == ["1 (pruned)", "1", "–", "–"]
+    assert [row[0] for row in cells] == ["0", "1 (pruned)", "2"]
+    for form in ("md", "latex"):
+        text = render_table(PRUNED, form)
+        assert "1 (pruned)" in text
+        assert "Pruned: stopped early" in text
+    assert "Pruned" not in render_table(RESULTS, "md")
+    names = next(iter(terminal_table(PRUNED, 120).columns)).cells
+    assert "1 (pruned)" in list(names)
+
+
+def test_programs_are_told_which_trials_were_pruned_and_where():
+    row = json.loads(render_table(PRUNED, "json"))[1]
+    assert (row["state"], row["metrics"], row["difference"]) == ("pruned", {}, {})
+    assert row["pruned_at"] == {"step": 5, "value": 0.25}
+    rows = list(csv.DictReader(io.StringIO(render_table(PRUNED, "csv"))))
+    assert [row["state"] for row in rows] == ["complete", "pruned", "complete"]
+    assert (rows[1]["metric"], rows[1]["mean"]) == ("", "")

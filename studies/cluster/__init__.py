@@ -1,0 +1,1 @@
+"""Manifests: how a study runs on clusters of several kinds. Data, without code."""
