@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all check format bench bench-sweep bench-real bench-sequential clean
+.PHONY: demo test test-all check format bench bench-sweep bench-scheduling bench-real bench-sequential clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -44,6 +44,10 @@ bench: $(READY)
 ## What a sweep costs beside its work, up to 10,000 blocks: about a quarter of an hour.
 bench-sweep: $(READY)
 	$(BIN)/python -m benchmarks.sweep
+
+## What the scheduler's decisions cost: 10,000 blocks on 1,000 simulated replicas, in seconds.
+bench-scheduling: $(READY)
+	$(BIN)/python -m benchmarks.scheduling
 
 ## Real XNLI mistakes in 15 languages beside a prototype's figures: about ten minutes on two cores.
 ## Needs MPN_REAL_DATA; can be interrupted, and goes on where it stood.

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Chaos:
     def __post_init__(self) -> None:
         self._draw = random.Random(self.seed)
         self.driver: Any = None
+        self._starting: threading.Timer | None = None
         self.said: list[str] = []
 
     def run(self, faults: list[str]) -> None:
@@ -90,6 +92,7 @@ class Chaos:
 
     def end(self) -> None:
         """Wait until the study is done; a driver that gives up is started again."""
+        self._have_mlflow()
         for _ in range(3):
             code = self._wait()
             if code == 0:
@@ -107,7 +110,8 @@ class Chaos:
         while self._kept_so_far() == before:
             if self.driver.poll() is not None:
                 code = self._wait()  # done too soon, or at a loss for its stores
-                assert code == 1, "\n".join(self.said)
+                happened = f"after {self.happened}"
+                assert code == 1, "\n".join([happened, *self.said])
                 self.continue_it()
             assert time.monotonic() < deadline, "nothing goes on any more"
             time.sleep(0.05)
@@ -139,9 +143,11 @@ class Chaos:
         self.continue_it()
 
     def lose_mlflow(self) -> None:
+        """Other faults go on meanwhile: it takes its time to start."""
+        self._have_mlflow()
         self.tracker.stop()
-        time.sleep(self._draw.uniform(1, 4))
-        self.tracker.start()
+        self._starting = threading.Timer(self._draw.uniform(1, 4), self.tracker.start)
+        self._starting.start()
 
     def lose_database(self) -> None:
         self.database.stop()
@@ -152,6 +158,10 @@ class Chaos:
         self.disk.fill()
         time.sleep(self._draw.uniform(1, 4))
         self.disk.empty()
+
+    def _have_mlflow(self) -> None:
+        if self._starting is not None:
+            self._starting.join()
 
     # -- looking --------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ pytestmark = [
 def study(tiny_model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("chaos") / "chaos.yaml"
     cache = tmp_path_factory.mktemp("cache")  # not on the disk that is filled
-    path.write_text(STUDY.format(model=tiny_model, steps=120 * ROUNDS, cache=cache))
+    path.write_text(STUDY.format(model=tiny_model, steps=250 * ROUNDS, cache=cache))
     return path
 
 
