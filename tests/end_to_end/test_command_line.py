@@ -60,7 +60,8 @@ def test_plan_says_what_is_there_already(home, mpn, study):
 def test_status_counts_trials_and_blocks(home):
     status = home.json("status", "small", "--json")
     assert status["trials"]["complete"] == 3
-    assert status["blocks"] == {"waiting": 0, "running": 0, "complete": 6, "failed": 0}
+    counts = {"waiting": 0, "running": 0, "complete": 6, "failed": 0, "pruned": 0}
+    assert status["blocks"] == counts
 
 
 def test_the_table_has_a_row_per_trial_with_paired_differences(home):
