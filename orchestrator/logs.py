@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,10 +79,43 @@ def logging_to(path: Path, **always: object) -> Iterator[None]:
         handler.close()
 
 
+class _LogFile(logging.FileHandler):
+    """A file that a full disk leaves with gaps, and nothing worse: no traceback, no end of work."""
+
+    _has_gap = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Let the file go; the next record opens it again."""
+        stream, self.stream = self.stream, None  # type: ignore[assignment]
+        self._has_gap = True
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; one that was cut off before it ends first."""
+        if self._has_gap:
+            self._has_gap = False
+            super().emit(_EMPTY)
+        super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record, or nothing."""
+        return "" if record is _EMPTY else super().format(record)
+
+    def close(self) -> None:
+        """Close the file, whatever it still holds."""
+        with suppress(OSError):
+            super().close()
+
+
+_EMPTY = logging.LogRecord("", logging.INFO, "", 0, "", (), None)
+
+
 def open_log(path: Path, **always: object) -> logging.Handler:
     """Do what :func:`logging_to` does, to the end of the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(own_file(path), encoding="utf-8", delay=True)
+    handler = _LogFile(own_file(path), encoding="utf-8", delay=True)
     handler.setFormatter(JsonLines(**always))
     handler.setLevel(logging.INFO)
     root = logging.getLogger()

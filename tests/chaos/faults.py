@@ -58,6 +58,7 @@ class Chaos:
         database: PostgreSQL with Optuna's and MLflow's tables.
         tracker: The MLflow server.
         disk: Where the home is.
+        output: File of what drivers print.
         seed: Of what happens when.
         happened: How often, by kind.
         kept: Before each fault: when it was, and how far the checkpoints of running blocks were.
@@ -70,6 +71,7 @@ class Chaos:
     database: Any
     tracker: Any
     disk: SmallDisk
+    output: Path
     seed: int
     happened: Counter[str] = field(default_factory=Counter)
     kept: list[tuple[float, dict[str, int]]] = field(default_factory=list)
@@ -78,7 +80,6 @@ class Chaos:
         self._draw = random.Random(self.seed)
         self.driver: Any = None
         self._starting: threading.Timer | None = None
-        self.said: list[str] = []
 
     def run(self, faults: list[str]) -> None:
         """Let the faults happen one after another, and the study come to its end."""
@@ -98,11 +99,12 @@ class Chaos:
             if code == 0:
                 return
             self.continue_it()
-        raise AssertionError("\n".join(self.said))
+        raise AssertionError(self.output.read_text())
 
     def continue_it(self) -> None:
         """Give the command that starts the study, or goes on with it."""
-        self.driver = self.mpn.start(*self.words)
+        with self.output.open("a") as file:
+            self.driver = self.mpn.start(*self.words, stdout=file, stderr=file)
 
     def wait_for_progress(self) -> None:
         """Wait until something more is kept than before, so that every fault meets work."""
@@ -111,7 +113,7 @@ class Chaos:
             if self.driver.poll() is not None:
                 code = self._wait()  # done too soon, or at a loss for its stores
                 happened = f"after {self.happened}"
-                assert code == 1, "\n".join([happened, *self.said])
+                assert code == 1, f"{happened}, exit {code}: {self.output.read_text()}"
                 self.continue_it()
             assert time.monotonic() < deadline, "nothing goes on any more"
             time.sleep(0.05)
@@ -192,9 +194,7 @@ class Chaos:
             process.send_signal(number)
 
     def _wait(self) -> int:
-        out, err = self.driver.communicate(timeout=_PATIENCE_S)
-        self.said.append(f"exit {self.driver.returncode}\n{out}\n{err}")
-        return int(self.driver.returncode)
+        return int(self.driver.wait(timeout=_PATIENCE_S))
 
 
 def _home_of(process: psutil.Process) -> str:

@@ -26,11 +26,9 @@ class CommandLine:
     def start(self, *words, **options):
         return subprocess.Popen(
             [sys.executable, "-m", "studies", *map(str, words), "--home", str(self.home)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
             text=True,
             start_new_session=True,
-            **options,
         )
 
     def run(self, *words):

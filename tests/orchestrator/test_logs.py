@@ -97,3 +97,24 @@ def test_a_worker_logs_in_the_home_where_it_has_it_and_else_on_its_own_machine(
     missing = tmp_path / "not-here" / "logs"
     assert worker_log(missing, "a") == tmp_path / "tmp" / "mpn-logs" / name
     assert not missing.parent.exists()
+
+
+def test_a_full_disk_leaves_a_gap_in_the_log_and_nothing_on_the_terminal(tmp_path, capfd):
+    disk = Path("/dev/full")  # every write to it finds no space
+    path = tmp_path / "a.log"
+    log = logging.getLogger("full")
+    with logging_to(path, study="a"):
+        log.info("before")
+        [handler] = [
+            h for h in logging.getLogger().handlers if getattr(h, "baseFilename", "") == str(path)
+        ]
+        handler.stream.close()
+        handler.stream = disk.open("a")
+        log.info("lost")
+        log.info("after")
+        handler.stream.close()
+        handler.stream = disk.open("a")
+        log.info("lost, too")
+    said = [json.loads(line)["message"] for line in path.read_text().splitlines() if line]
+    assert said == ["before", "after"]
+    assert capfd.readouterr() == ("", "")
