@@ -86,7 +86,7 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Let the file go; the next record opens it again."""
-        stream, self.stream = self.stream, None  # type: ignore[assignment]
+        stream, self.stream = self.stream, None
         self._has_gap = True
         if stream is not None:
             with suppress(OSError):

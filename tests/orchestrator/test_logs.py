@@ -2,6 +2,7 @@ import json
 import logging
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
