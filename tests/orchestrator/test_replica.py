@@ -1,5 +1,6 @@
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -374,3 +375,31 @@ def test_an_exception_that_left_a_trace_fails_its_trial_and_then_costs_the_repli
     lab.units.clear()
     assert isinstance(lab.run(block="cd" + BLOCK[2:]), Lost)
     assert lab.units == []
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_changes_timestamps_alone(
+    lab, every_unit, undisturbed, monkeypatch, jump_s
+):
+    wall = {"now_s": 1e9}
+
+    class JumpingTime:
+        monotonic = staticmethod(time.monotonic)
+
+        def time(self):
+            return wall["now_s"]
+
+    monkeypatch.setattr(replica_module, "time", JumpingTime())
+
+    def jump(position):
+        wall["now_s"] += jump_s
+        lab.replica.stop_asked = position == 2
+
+    lab.on_unit = jump
+    assert lab.run() == Interrupted(BLOCK, 1)
+    before = {t.point.step: t.timestamp_ms for t in lab.ledger.points(BLOCK) if not t.point.stream}
+    lab.fresh_replica()
+    assert lab.run(attempt=2) == Finished(BLOCK, 2)
+    assert lab.result_files() == undisturbed
+    after = {t.point.step: t.timestamp_ms for t in lab.ledger.points(BLOCK) if not t.point.stream}
+    assert before.items() <= after.items()  # MLflow keeps a point once if its time stays
