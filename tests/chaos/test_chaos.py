@@ -135,8 +135,10 @@ def test_a_study_survives_everything_to_the_same_bytes(chaos, undisturbed):
 
 
 def assert_optuna_agrees(chaos):
-    storage = chaos.words[chaos.words.index("--optuna") + 1]
+    storage = optuna.storages.RDBStorage(chaos.words[chaos.words.index("--optuna") + 1])
     trials = optuna.load_study(study_name="chaos", storage=storage).trials
+    storage.remove_session()
+    storage.engine.dispose()
     assert Counter(trial.state.name for trial in trials) == {"COMPLETE": 8}
     assert {trial.number: trial.value for trial in trials} == pytest.approx(ledger_values(chaos))
 
