@@ -26,7 +26,7 @@ from orchestrator.objective import Params
 _PROGRESS_EVERY_S = 1.0
 _PREPARE_POLL_S = 0.2
 _PREPARE_ATTEMPTS = 3
-_MOST_FAILED_STARTS = 10
+_MOST_FAILED_STARTS = 10  # in a row
 _GROW_EVERY_S = 5.0
 
 _LOG = logging.getLogger(__name__)
@@ -323,6 +323,7 @@ class RayExecutor:
         """Count an actor that is up; one that could not start is tried again later."""
         try:
             member.place, member.coming = ray.get(member.coming), None
+            self._failed_starts = 0
         except RayError as error:
             _LOG.warning("a replica could not start: %s", str(error).strip().splitlines()[0])
             self._failed_starts += 1
