@@ -185,19 +185,20 @@ class Replica:
         self._worker.verify()
         working_s += time.monotonic() - went_in_s
         summaries = self._plan.objective.summarise(item.params, records)
+        if not self._claims.holds(item.block_id, item.attempt):
+            return Taken(item.block_id, item.attempt)
+        finished_s = time.time()
         attempt = {
             "attempt": item.attempt,
             "worker": self._name,
             "python": platform.python_version(),
             "device": self._plan.site.device,
             "started_s": started,
-            "finished_s": time.time(),
+            "finished_s": finished_s,
             "units": self.done - done_before,
             "working_s": working_s,
         }
-        if not self._claims.holds(item.block_id, item.attempt):
-            return Taken(item.block_id, item.attempt)
-        now_ms = int(time.time() * 1000)
+        now_ms = int(finished_s * 1000)
         points = [TimedPoint(point, now_ms) for segment in unsaved for point in segment.points]
         self._ledger.complete(
             item.block_id,
