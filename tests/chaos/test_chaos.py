@@ -56,7 +56,7 @@ sweep:
 measure:
   primary: cross_lingual_generality
 resources: {{checkpoint_every_s: 0, cpus: 1, gpus: 0, cache: {cache}}}
-retry: {{backoff_s: 0.2, silence_s: 8, patience_s: 120}}
+retry: {{attempts: 10, backoff_s: 0.2, silence_s: 8, patience_s: 120}}
 """
 
 pytestmark = [
@@ -139,12 +139,12 @@ def assert_optuna_agrees(chaos):
     trials = optuna.load_study(study_name="chaos", storage=storage).trials
     storage.remove_session()
     storage.engine.dispose()
-    ours = [trial for trial in trials if "trial_id" in trial.user_attrs]
-    assert Counter(trial.state.name for trial in ours) == {"COMPLETE": 8}
-    # what a database that goes in mid-write leaves of a trial is failed, and written anew
-    assert {trial.state.name for trial in trials if trial not in ours} <= {"FAIL"}
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    # a trial that failed, or was half written when the database went, was written anew
+    assert {trial.state.name for trial in trials if trial not in complete} <= {"FAIL"}
     numbers = {trial["trial_id"]: trial["number"] for trial in memory(chaos)["trials"]}
-    values = {numbers[trial.user_attrs["trial_id"]]: trial.value for trial in ours}
+    values = {numbers[trial.user_attrs["trial_id"]]: trial.value for trial in complete}
+    assert len(complete) == len(values) == 8
     assert values == pytest.approx(ledger_values(chaos))
 
 
