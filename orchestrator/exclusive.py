@@ -1,4 +1,4 @@
-"""What may happen to a study only while nobody drives it."""
+"""What may happen to a study only while nobody else drives it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,20 +11,23 @@ from orchestrator.sessions import Roster, present
 
 
 @contextmanager
-def nobody_drives(
+def nobody_else_drives(
     study: str,
     home: Home,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[None]:
-    """Keep drivers of a study away, in this home and wherever else its ledger is shared.
+) -> Iterator[Roster]:
+    """Keep other drivers of a study away, in this home and wherever its ledger is shared.
 
     Args:
         study: Its name.
         home: Where it would be driven.
         clock: Seconds that do not go back.
         sleep: Waits for so many seconds.
+
+    Yields:
+        The drivers in the ledger, as this process sees them; it is the study's own.
 
     Raises:
         StudyBusyError: If there is one.
@@ -35,4 +38,4 @@ def nobody_drives(
         only_driver(study, home),
         present(roster, sleep, is_alone=home.services.ledger is None),
     ):
-        yield
+        yield roster

@@ -15,6 +15,7 @@ from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.identity import content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
+from orchestrator.outages import passing_over_outages
 from orchestrator.scheduler import Scheduler
 from orchestrator.sessions import Roster
 from orchestrator.spec import StudySpec, definition_of
@@ -63,7 +64,8 @@ def join_sweep(
         return helper.run()
     finally:
         helper.executor.close()
-        roster.leave()
+        with passing_over_outages("the ledger"):  # others will find out
+            roster.leave()
 
 
 def _check(spec: StudySpec, ledger: Ledger, roster: Roster) -> None:
@@ -95,6 +97,7 @@ class _Helper:
         policy = RetryPolicy(**spec.retry.model_dump())
         self._scheduler = Scheduler(self.executor, policy, last_first=True)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
+        self._patience = around.patience(roster, spec.retry.patience_s)
         self._submitted: set[int] = set()
         self._failures: list[Failure] = []
         self._total = 0
@@ -105,8 +108,7 @@ class _Helper:
         while True:
             if is_open and around.clock() - read_s >= _READ_EVERY_S:
                 read_s = around.clock()
-                self._roster.beat()
-                is_open = self._read()
+                is_open = self._patience("the ledger", self._read)
             if around.stop.asked:
                 self._scheduler.stop()
             if self._scheduler.is_idle and (around.stop.asked or not is_open):
@@ -119,6 +121,7 @@ class _Helper:
 
     def _read(self) -> bool:
         """Take over what is new in the study's memory; return whether more may come."""
+        self._roster.beat()
         memory = self._ledger.study(self._name)
         if memory is None:
             return False

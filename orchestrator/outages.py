@@ -1,14 +1,15 @@
 """Stores that are down for a while: what the driver asked of them is asked again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import sqlalchemy.exc
 
 from orchestrator.errors import OutageError
 from orchestrator.executors.faults import fault_of
-from orchestrator.redaction import redact
+from orchestrator.redaction import one_line
 
 _LOG = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -27,6 +28,21 @@ def is_outage(error: BaseException) -> bool:
             return True
         seen = seen.__cause__
     return False
+
+
+@contextmanager
+def passing_over_outages(what: str) -> Iterator[None]:
+    """Let an outage keep from being done what is not needed, or will be done again.
+
+    Args:
+        what: What is called on, for the log.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        _LOG.warning("%s cannot be used, %s", what, one_line(error))
 
 
 class Patience:
@@ -61,7 +77,7 @@ class Patience:
             except Exception as error:
                 if not is_outage(error):
                     raise
-                reason = redact(f"{type(error).__name__}: {error}").splitlines()[0]
+                reason = one_line(error)
                 _LOG.warning("%s cannot be used, %s; trying again", what, reason)
                 is_over = self._clock() - began_s + wait_s > self._limit_s
                 if is_over or not self._pause(wait_s):

@@ -108,3 +108,14 @@ def _passwords_of(uri: str) -> Iterator[str]:
     if mark and at and len(password) >= _SHORTEST:
         yield password
         yield urllib.parse.unquote(password)
+
+
+def one_line(error: BaseException, *, longest: int | None = None) -> str:
+    """Return an error's name and the first line of what it says, without credentials.
+
+    Args:
+        error: The error.
+        longest: Characters of what it says that are kept; None: all.
+    """
+    name, lines = type(error).__name__, redact(str(error)).strip().splitlines()
+    return f"{name}: {lines[0][:longest]}" if lines else name

@@ -121,7 +121,6 @@ class Scheduler:
         self._stopping = False
         self.blocks_executed = 0
         self.units_executed = 0
-        self.retries = 0
 
     def submit(self, work: TrialWork, complete: Collection[str]) -> None:
         """Add a trial.
@@ -297,7 +296,6 @@ class Scheduler:
                 if again_s is None:
                     self._fail(block, event)
                 else:
-                    self.retries += 1
                     self._wait(block, again_s)
             case Failed():
                 self._fail(block, event)

@@ -8,13 +8,14 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.errors import StudyBusyError
 from orchestrator.ledger import Ledger
+from orchestrator.outages import passing_over_outages
 
 LEASE_S = 30.0
 BEAT_EVERY_S = 2.0
@@ -164,7 +165,7 @@ def present(roster: Roster, sleep: Callable[[float], None], *, is_alone: bool) -
     try:
         yield
     finally:
-        with suppress(OSError):  # then others will find out
+        with passing_over_outages("the ledger"):  # others will find out
             roster.leave()
 
 

@@ -7,8 +7,10 @@ from typing import Protocol
 
 from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.objective import Params
+from orchestrator.outages import Patience, passing_over_outages
 from orchestrator.plan import TrialPlan
 from orchestrator.results import StudyResults
+from orchestrator.sessions import Roster
 from orchestrator.tracking.protocol import Tracker
 from orchestrator.trials import Failure
 
@@ -84,4 +86,21 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.2
     backlog: Callable[[], int] = lambda: 0
+
+    def patience(self, roster: Roster, limit_s: float) -> Patience:
+        """Return how a driver waits for stores that are away.
+
+        Args:
+            roster: Tells meanwhile that the driver lives, where that can be told.
+            limit_s: For how long, in s; until it is asked to stop at the most.
+        """
+
+        def pause(wait_s: float) -> bool:
+            with passing_over_outages("the ledger"):
+                roster.beat()
+            self.sleep(wait_s)
+            return not self.stop.asked
+
+        return Patience(self.clock, pause, limit_s)
+
     prepare: Callable[[Params, PrepareProgress], None] | None = None

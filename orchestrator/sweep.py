@@ -6,33 +6,32 @@ be had again from the book and the ledger, so that killing it at any point loses
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 
 from orchestrator.databases import quick_commits
 from orchestrator.endurance import RetryPolicy
 from orchestrator.errors import InputError
+from orchestrator.exclusive import nobody_else_drives
 from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
-from orchestrator.locks import only_driver
 from orchestrator.objective import Objective
 from orchestrator.observer import SweepObserver
-from orchestrator.outages import Patience, is_outage
+from orchestrator.outages import passing_over_outages
 from orchestrator.plan import TrialPlan, expand, get_path, trial_for
 from orchestrator.results import StudyResults
 from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
 from orchestrator.search.judging import Course
 from orchestrator.search.pruning import Pruning
-from orchestrator.sessions import Roster, present
+from orchestrator.sessions import Roster
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.surroundings import Surroundings
 from orchestrator.tracking.protocol import TrialEnd
-from orchestrator.trials import Failure, TrialOutcome, TrialState
+from orchestrator.trials import BlockState, Failure, TrialOutcome, TrialState
 
 _LOG = logging.getLogger(__name__)
 _SAVE_EVERY_S = 2.0
@@ -96,15 +95,11 @@ def run_sweep(
         StudyBusyError: If another process runs the study in this home.
         InputError: If the work found the input at fault; finished blocks are kept.
     """
-    home.make()
-    ledger = Ledger(home.ledger)
-    roster = Roster(ledger, spec.study, "main", around.clock)
     with (
-        only_driver(spec.study, home),
+        nobody_else_drives(spec.study, home, clock=around.clock, sleep=around.sleep) as roster,
         quick_commits(home.path),
-        present(roster, around.sleep, is_alone=home.services.ledger is None),
     ):
-        record = StudyRecord(spec, objective, ledger, home.cache, around.tags)
+        record = StudyRecord(spec, objective, Ledger(home.ledger), home.cache, around.tags)
         sweep = _Sweep(record, around, roster)
         book = sweep.patience(
             _BOOK,
@@ -139,7 +134,7 @@ class _Sweep:
             )
         )
         retry = record.spec.retry
-        self.patience = Patience(around.clock, self._pause, retry.patience_s)
+        self.patience = around.patience(roster, retry.patience_s)
         self._observer = SweepObserver(record.spec.study, lambda: self.executor.telemetry)
         policy = RetryPolicy(**retry.model_dump())
         self._scheduler = Scheduler(self.executor, policy, self._observer)
@@ -236,7 +231,7 @@ class _Sweep:
             self._record.units_spared,
         )
         self.patience(_LEDGER, lambda: self._record.save(state, asdict(last_run)))
-        self._measure()
+        self._measure(scheduler.block_states().values())
         results = StudyResults.load(self._record.ledger, self._record.spec.study)
         assert results is not None
         differences = self._record.differences(results)
@@ -345,36 +340,25 @@ class _Sweep:
         if self._around.clock() - self._saved_s < _SAVE_EVERY_S:
             return
         self._saved_s = self._around.clock()
-        try:
+        with passing_over_outages(_LEDGER):
             self._save()
             self._roster.beat()
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            _LOG.warning("the ledger cannot be written, %s", error)
-
-    def _pause(self, wait_s: float) -> bool:
-        """Wait while a store is away; tell that this driver lives, where it can be told."""
-        with suppress(OSError):
-            self._roster.beat()
-        self._around.sleep(wait_s)
-        return not self._around.stop.asked
 
     def _save(self) -> None:
         """Let others see how things stand."""
         now_s = self._around.clock()
         done = {block: sign.done for block, sign in self.executor.progress().items()}
+        states = self._scheduler.block_states().values()
         progress = self._observer.progress(
-            self._scheduler.block_states().values(),
+            states,
             done,
             units_executed=self._scheduler.units_executed,
             units_missing=self._record.units_missing,
             elapsed_s=0.0 if self._began_s is None else now_s - self._began_s,
         )
         self._record.save("running", None, progress)
-        self._measure()
+        self._measure(states)
 
-    def _measure(self) -> None:
-        states = self._scheduler.block_states().values()
+    def _measure(self, states: Iterable[BlockState]) -> None:
         backlog = len(self._chores) + self._around.backlog()
         self._observer.measure(states, self.executor.n_actors, backlog)

@@ -22,6 +22,8 @@ from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
 from orchestrator.logs import open_log, worker_log, worker_name
 from orchestrator.objective import Params
+from orchestrator.outages import passing_over_outages
+from orchestrator.redaction import one_line
 
 _PROGRESS_EVERY_S = 1.0
 _PREPARE_POLL_S = 0.2
@@ -305,7 +307,7 @@ class RayExecutor:
         except RayTaskError:
             raise  # the replica reports what the work raises; this is a fault of ours
         except RayError as error:
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            reason = one_line(error)
             position = self._position(item)
             worker, log = member.place
             event = Lost(item.block_id, item.attempt, reason, position, worker=worker, log=log)
@@ -314,10 +316,9 @@ class RayExecutor:
         return event  # type: ignore[no-any-return]
 
     def _position(self, item: WorkItem) -> int:
-        try:
+        with passing_over_outages("the ledger"):
             return self._ledger.position(item.block_id)
-        except OSError:  # it cannot be reached; then nobody knows
-            return 0
+        return 0  # nobody knows
 
     def _welcome(self, member: _Member) -> None:
         """Count an actor that is up; one that could not start is tried again later."""
@@ -325,7 +326,7 @@ class RayExecutor:
             member.place, member.coming = ray.get(member.coming), None
             self._failed_starts = 0
         except RayError as error:
-            _LOG.warning("a replica could not start: %s", str(error).strip().splitlines()[0])
+            _LOG.warning("a replica could not start: %s", one_line(error))
             self._failed_starts += 1
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise WorkerLostError(f"no replica can start: {error}") from error

@@ -25,6 +25,7 @@ from orchestrator.executors.protocol import (
 from orchestrator.ledger import Ledger, TimedPoint
 from orchestrator.logs import about, worker_name
 from orchestrator.objective import Objective, Record, Segment, Site
+from orchestrator.redaction import one_line
 from orchestrator.sessions import Claims
 from orchestrator.telemetry import Metric, NullTelemetry, Telemetry
 
@@ -223,7 +224,7 @@ class Replica:
         return self._lost_because(item, self._trace)
 
     def _lost(self, item: WorkItem, error: Exception, fault: Fault) -> Lost:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = one_line(error)
         if fault == "worker":
             self._trace = reason  # what is left of the device is not to be trusted
         _LOG.error("lost after %d units", self.done, exc_info=error)

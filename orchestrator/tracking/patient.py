@@ -4,11 +4,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from orchestrator.redaction import redact
+from orchestrator.redaction import one_line
 from orchestrator.tracking.protocol import StudyHeader, Tracker, TrialEnd, TrialHeader
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_QUEUE = 10_000
+_LONGEST_SAID = 200
 
 
 class PatientTracker:
@@ -76,15 +77,9 @@ class PatientTracker:
             try:
                 self._queue[0]()
             except Exception as error:  # every store has errors of its own
-                self.trouble = one_line(error)
+                self.trouble = one_line(error, longest=_LONGEST_SAID)
                 self._not_before = self._clock() + self._wait_s
                 _LOG.warning("the tracker cannot be written, %s", self.trouble)
                 return
             self._queue.popleft()
         self.trouble = None
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's name and the first line of what it says, without credentials."""
-    name, lines = type(error).__name__, redact(str(error)).strip().splitlines()
-    return f"{name}: {lines[0][:200]}" if lines else name

@@ -10,9 +10,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 
-from orchestrator.redaction import redact
+from orchestrator.redaction import one_line, redact
 from orchestrator.tracking.experiments import ensure_experiment, open_client, shown_tag
-from orchestrator.tracking.patient import one_line
 
 _LOG = logging.getLogger(__name__)
 _KEY = "mpn.key"
@@ -127,7 +126,7 @@ class SingleRun:
         try:
             self._send_or_raise()
         except Exception as error:  # every store has errors of its own
-            self.trouble = one_line(error)
+            self.trouble = one_line(error, longest=200)
             end = self._clock()
             self._not_before = end + max(self._wait_s, _TIMES_AS_LONG * (end - start))
             _LOG.warning("MLflow cannot be written, %s", self.trouble)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import InputError, Problem
-from orchestrator.exclusive import nobody_drives
+from orchestrator.exclusive import nobody_else_drives
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.moving import Moved, export_study, import_study, opened_archive
@@ -34,7 +34,7 @@ def sync(
     from studies.running import mirror_again
 
     for name in names:
-        with nobody_drives(name, place):
+        with nobody_else_drives(name, place):
             try:
                 n_trials = mirror_again(name, place)
             except InputError:
@@ -54,7 +54,7 @@ def export_(
     """Write a study into one file: what it has found, and the work that is under way."""
     place = home_of(home)
     memory_of(study, place)
-    with nobody_drives(study, place):
+    with nobody_else_drives(study, place):
         moved = export_study(Ledger(place.ledger), study, file)
     say(f"{file}: {_counted(moved)}. Go on elsewhere with: mpn import {file}")
 
@@ -64,7 +64,7 @@ def export_(
 def import_(file: FileArgument, home: HomeOption = None) -> None:
     """Take a study from a file that mpn export wrote, to go on with it here."""
     place = home_of(home)
-    with opened_archive(file) as incoming, nobody_drives(incoming.study, place):
+    with opened_archive(file) as incoming, nobody_else_drives(incoming.study, place):
         moved = import_study(incoming, Ledger(place.ledger))
     kept = f", of which {moved.kept} were here already" if moved.kept else ""
     words = " ".join(["mpn resume", moved.study, *place_words(home)])
@@ -76,7 +76,9 @@ def _counted(moved: Moved) -> str:
 
 
 def _unreachable(place: Home, error: Exception) -> InputError:
-    from orchestrator.tracking.patient import one_line
+    from orchestrator.redaction import one_line
 
-    problem = Problem("--mlflow", None, f"{place.mlflow_uri!r}: {one_line(error)}", "start it")
+    problem = Problem(
+        "--mlflow", None, f"{place.mlflow_uri!r}: {one_line(error, longest=200)}", "start it"
+    )
     return InputError("the services", [problem], "What is in the ledger is kept. Try again.")

@@ -7,7 +7,8 @@ import sqlalchemy.exc
 
 from orchestrator.errors import OutageError
 from orchestrator.executors.faults import fault_of
-from orchestrator.outages import Patience, is_outage
+from orchestrator.outages import Patience, is_outage, passing_over_outages
+from orchestrator.surroundings import StopRequest, Surroundings
 
 
 class OutOfMemoryError(RuntimeError):
@@ -45,6 +46,37 @@ def test_a_database_that_is_down_is_an_outage():
     down = sqlalchemy.exc.OperationalError("select 1", {}, Exception("server closed"))
     assert is_outage(down) and is_outage(caused(RuntimeError("storage"), down))
     assert not is_outage(sqlalchemy.exc.IntegrityError("insert", {}, Exception("twice")))
+
+
+class EndpointConnectionError(Exception):
+    """As the client of S3 names it; no OSError."""
+
+    __module__ = "botocore.exceptions"
+
+
+def test_what_is_not_needed_is_passed_over_in_an_outage_and_in_nothing_else():
+    with passing_over_outages("the ledger"):
+        raise EndpointConnectionError
+    with pytest.raises(KeyError), passing_over_outages("the ledger"):
+        raise KeyError("x")
+
+
+class NoLedger:
+    """A roster whose ledger is away."""
+
+    def beat(self):
+        raise EndpointConnectionError
+
+
+def test_a_driver_waits_for_one_store_while_another_is_away_too():
+    clock = Clock()
+    around = Surroundings(None, None, None, StopRequest(), {}, None, clock=clock, sleep=clock.pause)
+    patience = around.patience(NoLedger(), 60)
+    assert patience("Optuna's storage", failing(2, TimeoutError())) == 3
+    assert clock.waits == [0.2, 0.4]
+    around.stop.ask()
+    with pytest.raises(OutageError):
+        patience("Optuna's storage", failing(1, TimeoutError()))
 
 
 class Clock:
