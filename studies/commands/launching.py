@@ -1,20 +1,28 @@
 """What every command does that runs a study: progress while it runs, and what came of it."""
 
 import os
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from orchestrator.home import Home
 from orchestrator.logs import logging_to, worker_name
+from orchestrator.objective import Objective
 from orchestrator.redaction import redact
 from orchestrator.services import check_reachable
 from orchestrator.spec import StudySpec
 from orchestrator.sweep import SweepReport
+from orchestrator.trials import Failure
 from studies.commands.failures import failure_lines
 from studies.commands.options import usage_error
 from studies.pools import PoolWish
+
+if TYPE_CHECKING:
+    from studies.progress import ConsoleWatcher
 
 EXIT_FAILED_TRIALS = 3
 
@@ -89,20 +97,12 @@ def launch(
         InputError: If its ledger or Optuna's database cannot be used.
         typer.Exit: If it was interrupted.
     """
-    check_reachable(home.services)
-    from studies.objectives.registry import OBJECTIVES
-    from studies.progress import ConsoleWatcher
     from studies.running import run_study
 
-    objective = OBJECTIVES[study.objective]
     log = home.logs / f"{study.study}.log"
-    with (
-        logging_to(log, study=study.study, worker=worker_name()),
-        ConsoleWatcher(objective.unit) as watcher,
-    ):
+    with _at_work(study, home, log) as (objective, watcher):
         report, trouble, exit_code = run_study(study, objective, home, watcher, wish)
-    for failure in report.failures:
-        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
+    _say_failures(study, report.failures, objective, log, again)
     if trouble:
         say(f"MLflow is not up to date ({trouble}); run the same command again to mend it")
     last = report.last_run
@@ -124,20 +124,12 @@ def launch(
 
 def lend_a_hand(study: StudySpec, home: Home, *, wish: PoolWish, again: str) -> None:
     """Run blocks of a study that another driver runs, and say how many; as :func:`launch`."""
-    check_reachable(home.services)
-    from studies.objectives.registry import OBJECTIVES
-    from studies.progress import ConsoleWatcher
     from studies.running import help_study
 
-    objective = OBJECTIVES[study.objective]
     log = home.logs / f"{study.study}.joined-{os.getpid()}.log"
-    with (
-        logging_to(log, study=study.study, worker=worker_name()),
-        ConsoleWatcher(objective.unit) as watcher,
-    ):
+    with _at_work(study, home, log) as (objective, watcher):
         report, exit_code = help_study(study, objective, home, watcher, wish)
-    for failure in report.failures:
-        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))
+    _say_failures(study, report.failures, objective, log, again)
     done = f"{report.blocks_executed} blocks of {study.study} run beside its driver"
     if report.state == "interrupted":
         say(f"Interrupted; {done}.")
@@ -156,3 +148,27 @@ def exit_if_failed(report: SweepReport) -> None:
     """
     if report.state == "failed":
         raise typer.Exit(EXIT_FAILED_TRIALS)
+
+
+@contextmanager
+def _at_work(
+    study: StudySpec, home: Home, log: Path
+) -> Iterator[tuple[Objective, "ConsoleWatcher"]]:
+    """Log and show progress, within the context, once the study's stores answer."""
+    check_reachable(home.services)
+    from studies.objectives.registry import OBJECTIVES
+    from studies.progress import ConsoleWatcher
+
+    objective = OBJECTIVES[study.objective]
+    with (
+        logging_to(log, study=study.study, worker=worker_name()),
+        ConsoleWatcher(objective.unit) as watcher,
+    ):
+        yield objective, watcher
+
+
+def _say_failures(
+    study: StudySpec, failures: Iterable[Failure], objective: Objective, log: Path, again: str
+) -> None:
+    for failure in failures:
+        say(failure_lines(study.study, failure, log=log, unit=objective.unit, again=again))

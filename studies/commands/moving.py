@@ -10,6 +10,7 @@ from orchestrator.exclusive import nobody_else_drives
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.moving import Moved, export_study, import_study, opened_archive
+from orchestrator.redaction import one_line
 from studies.commands.launching import say
 from studies.commands.options import HomeOption, at_home, home_of, memory_of, place_words
 
@@ -76,8 +77,6 @@ def _counted(moved: Moved) -> str:
 
 
 def _unreachable(place: Home, error: Exception) -> InputError:
-    from orchestrator.redaction import one_line
-
     problem = Problem(
         "--mlflow", None, f"{place.mlflow_uri!r}: {one_line(error, longest=200)}", "start it"
     )
