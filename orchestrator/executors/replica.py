@@ -115,8 +115,15 @@ class Replica:
         that it measured for this block is kept; one whose ledger or device gives way reports the
         block lost, and what was checkpointed is kept.
         """
-        with about(trial=item.trial, block=item.block_id, attempt=item.attempt):
-            return (yield from self._observed(item))
+        observed = self._observed(item)
+        while True:
+            with about(trial=item.trial, block=item.block_id, attempt=item.attempt):
+                try:  # a pause is the caller's own time: what it logs is not about this block
+                    next(observed)
+                except StopIteration as end:
+                    event: Event = end.value
+                    return event
+            yield
 
     def _observed(self, item: WorkItem) -> Generator[None, None, Event]:
         if self._trace:

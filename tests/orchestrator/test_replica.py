@@ -1,3 +1,5 @@
+import json
+import logging
 import os
 import socket
 import time
@@ -12,6 +14,7 @@ from orchestrator.executors import replica as replica_module
 from orchestrator.executors.protocol import Failed, Finished, Interrupted, Lost, WorkItem
 from orchestrator.executors.replica import Replica, ReplicaPlan
 from orchestrator.ledger import Ledger
+from orchestrator.logs import logging_to
 from orchestrator.objective import Site
 
 BLOCK = "ab" + "0" * 62
@@ -194,6 +197,21 @@ def test_a_state_is_made_only_where_a_checkpoint_is_written(lab, clock, monkeypa
     lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position * 0.4)
     lab.run()
     assert made == [3]  # a second has passed; at the end the result itself is written
+
+
+def test_what_is_logged_between_two_checkpoints_is_not_about_the_block(lab, every_unit, tmp_path):
+    with logging_to(tmp_path / "a.log"):
+        steps = lab.replica.steps(WorkItem(BLOCK, 6, toy_params(), (0,), 1))
+        next(steps)
+        logging.getLogger("caller").info("while it rests")
+        steps.close()
+        logging.getLogger("caller").info("after it was given up")
+    lines = [json.loads(line) for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [(line["message"], line.get("trial")) for line in lines] == [
+        ("begins with 0 units done", 6),
+        ("while it rests", None),
+        ("after it was given up", None),
+    ]
 
 
 def test_points_have_the_time_of_their_checkpoint(lab, clock):
