@@ -178,7 +178,7 @@ def _footer(results: StudyResults) -> str:
         facts["definition"] = memory["definition"]
     facts |= {name: str(value) for name, value in memory.get("provenance", {}).items()}
     blocks = [block for trial in results.trials for block in trial.block_ids]
-    attempts = [results.ledger.attempt(block) for block in blocks]
+    attempts = results.ledger.attempts(blocks)
     for name in ("device", "python"):
         values = {str(attempt[name]) for attempt in attempts if name in attempt}
         if values:

@@ -136,7 +136,7 @@ class _Helper:
             BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
             for block in trial["blocks"]
         )
-        complete = {b.block_id for b in blocks if self._ledger.is_complete(b.block_id)}
+        complete = set(self._ledger.complete_among(block.block_id for block in blocks))
         missing = [block for block in blocks if block.block_id not in complete]
         self._n_waiting = max(self._n_waiting, len(missing))
         self._total += sum(block.units for block in missing)

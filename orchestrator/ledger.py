@@ -14,8 +14,8 @@ Layout, on any fsspec URI::
     sessions/<name>.json                   drivers at work
     studies/<study>.json                   what the driver remembers of a study
 
-Everything is written under a temporary name and renamed, and what is read back is checked
-against the checksum in the file that was written last.
+Everything is written under a temporary name and renamed. What is read back is checked against
+the checksums in the file that was written last, which has one of itself.
 """
 
 import hashlib
@@ -70,14 +70,40 @@ class Ledger:
         self.uri = uri
         self.store = Store(uri)
 
-    # -- blocks ---------------------------------------------------------------------------
+    # -- many blocks: asked about side by side where the ledger is far away -----------------
+
+    def results(self, block_ids: Iterable[str]) -> dict[str, Result]:
+        """Return the results of those blocks that have one, as :meth:`result` does of each."""
+        found = self.store.together(self.result, block_ids)
+        return {result.block_id: result for result in found if result is not None}
+
+    def complete_among(self, block_ids: Iterable[str]) -> list[str]:
+        """Return the blocks that :meth:`is_complete`, in the order given."""
+        ids = list(block_ids)
+        whole = self.store.together(self.is_complete, ids)
+        return [block_id for block_id, is_whole in zip(ids, whole, strict=True) if is_whole]
+
+    def records_of(self, block_ids: Iterable[str]) -> list[Record]:
+        """Return the records of those blocks that are complete, block by block."""
+        found = self.store.together(self._records, block_ids)
+        return [record for records in found if records is not None for record in records]
+
+    def points_of(self, block_ids: Iterable[str]) -> list[TimedPoint]:
+        """Return the points of blocks, as :meth:`points` does of each."""
+        return [one for points in self.store.together(self.points, block_ids) for one in points]
+
+    def attempts(self, block_ids: Iterable[str]) -> list[Mapping[str, Any]]:
+        """Return how blocks came about, as :meth:`attempt` does of each."""
+        return self.store.together(self.attempt, block_ids)
+
+    # -- one block ------------------------------------------------------------------------
 
     def result(self, block_id: str) -> Result | None:
         """Return a complete block's result, or None; a damaged one is as good as none."""
         content = self._read_json(f"{block_folder(block_id)}/result.json")
-        if content is None:
-            return None
         try:
+            if content.pop("sha256") != _sha256_of_json(content):
+                return None
             return Result(
                 block_id,
                 {
@@ -101,7 +127,10 @@ class Ledger:
         Raises:
             FileNotFoundError: If the block is not complete.
         """
-        return from_parquet(self._complete(block_id)[0])
+        records = self._records(block_id)
+        if records is None:
+            raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
+        return records
 
     def attachment(self, block_id: str) -> bytes | None:
         """Return what a complete block produced beside its records; None if nothing.
@@ -109,13 +138,14 @@ class Ledger:
         Raises:
             FileNotFoundError: If the block is not complete.
         """
-        return self._complete(block_id)[1]
-
-    def _complete(self, block_id: str) -> tuple[bytes, bytes | None]:
         files = self._whole(block_id)
         if files is None:
             raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
-        return files
+        return files[1]
+
+    def _records(self, block_id: str) -> list[Record] | None:
+        files = self._whole(block_id)
+        return None if files is None else from_parquet(files[0])
 
     def _whole(self, block_id: str) -> tuple[bytes, bytes | None] | None:
         """Return records and attachment if both are what ``result.json`` speaks of."""
@@ -159,7 +189,7 @@ class Ledger:
         data = to_parquet(records)
         attached = None if attachment is None else _sha256(attachment)
         result = Result(block_id, summaries, _sha256(data), len(records), attached)
-        content = {
+        content: dict[str, object] = {
             "block_id": block_id,
             "n_records": result.n_records,
             "records_sha256": result.records_sha256,
@@ -174,6 +204,7 @@ class Ledger:
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
         # what trials are pruned by has to last as records do
         self._publish_json(f"{block_folder(block_id)}/points.json", timed)
+        content["sha256"] = _sha256_of_json(content)
         self._publish_json(f"{block_folder(block_id)}/result.json", content)
         self.discard_work(block_id)
         return result
@@ -362,6 +393,10 @@ def work_folder(block_id: str) -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def _sha256_of_json(content: object) -> str:
+    return _sha256(_json(content).encode())
 
 
 def _json(content: object) -> str:

@@ -127,10 +127,11 @@ class StudyWatch:
         """Count the blocks of a study that has ended by what the ledger holds."""
         counts: Counter[str] = Counter()
         for trial in trials:
-            for block in trial["blocks"]:
-                is_there = self._ledger.result(block["block_id"]) is not None
-                left = "failed" if trial["state"] == TrialState.FAILED else "waiting"
-                counts["complete" if is_there else left] += 1
+            ids = [block["block_id"] for block in trial["blocks"]]
+            n_there = len(self._ledger.results(ids))
+            left = "failed" if trial["state"] == TrialState.FAILED else "waiting"
+            counts["complete"] += n_there
+            counts[left] += len(ids) - n_there
         return counts
 
     def _rate(self, elapsed_s: float, done: int) -> float | None:

@@ -124,7 +124,7 @@ def import_study(incoming: Incoming, ledger: Ledger) -> Moved:
         wanted = "import into another home or ledger, or rename one of the two"
         raise _refused(incoming.path, found, wanted)
     complete, under_way = _sorted_out(incoming.ledger, _block_ids(memory))
-    known = [block_id for block_id in complete if ledger.is_complete(block_id)]
+    known = ledger.complete_among(complete)
     for block_id in known:
         if ledger.result(block_id) != incoming.ledger.result(block_id):
             found = f"block {block_id} has other records here"
@@ -171,7 +171,7 @@ def _is_name(name: str) -> bool:
 
 def _sorted_out(ledger: Ledger, ids: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the complete blocks, and those of the others that have a checkpoint."""
-    complete = [block_id for block_id in ids if ledger.is_complete(block_id)]
+    complete = ledger.complete_among(ids)
     others = sorted(set(ids) - set(complete))
     return complete, [block_id for block_id in others if ledger.resume(block_id) is not None]
 

@@ -131,9 +131,9 @@ class StudyResults:
         for trial in memory["trials"]:
             streams: dict[int, Mapping[str, tuple[float, int]]] = {}
             pruned_at = trial.get("pruned_at")
-            for block in trial["blocks"] if pruned_at is None else ():
-                result = ledger.result(block["block_id"])
-                streams |= result.summaries if result else {}
+            ids = [block["block_id"] for block in trial["blocks"]]
+            for result in ledger.results(ids if pruned_at is None else ()).values():
+                streams |= result.summaries
             trials.append(
                 TrialResult(
                     trial["number"],
@@ -142,7 +142,7 @@ class StudyResults:
                     trial["state"],
                     trial["changes"],
                     trial["params"],
-                    tuple(block["block_id"] for block in trial["blocks"]),
+                    tuple(ids),
                     streams,
                     trial.get("failure"),
                     pruned_at,
@@ -178,12 +178,11 @@ class StudyResults:
 
     def records(self, trial: TrialResult) -> list[Record]:
         """Return the records of a trial's complete blocks."""
-        complete = filter(self.ledger.is_complete, trial.block_ids)
-        return [record for block in complete for record in self.ledger.records(block)]
+        return self.ledger.records_of(trial.block_ids)
 
     def points(self, trial: TrialResult) -> list[TimedPoint]:
         """Return the points of a trial's running curves."""
-        return [point for block in trial.block_ids for point in self.ledger.points(block)]
+        return self.ledger.points_of(trial.block_ids)
 
     def _difference(self, trial: TrialResult) -> dict[str, Estimate]:
         baseline = self.baseline

@@ -29,15 +29,16 @@ def study_status(study: str, memory: Mapping[str, Any], home: Home) -> dict[str,
     trials: Counter[str] = Counter({str(state): 0 for state in TrialState})
     blocks: Counter[str] = Counter({str(state): 0 for state in TrialState})
     for trial in memory["trials"]:
-        complete = [ledger.result(block["block_id"]) is not None for block in trial["blocks"]]
+        ids = [block["block_id"] for block in trial["blocks"]]
+        n_complete = len(ledger.results(ids))
         state = trial["state"]
-        if all(complete) and state != TrialState.PRUNED:
+        if n_complete == len(ids) and state != TrialState.PRUNED:
             state = str(TrialState.COMPLETE)
         elif state == TrialState.COMPLETE or (state == TrialState.RUNNING and not alive):
             state = str(TrialState.WAITING)
         trials[state] += 1
-        blocks[str(TrialState.COMPLETE)] += sum(complete)
-        blocks[state] += len(complete) - sum(complete)
+        blocks[str(TrialState.COMPLETE)] += n_complete
+        blocks[state] += len(ids) - n_complete
     state = memory["state"]
     if state == "running" and not alive:
         state = "interrupted"

@@ -142,8 +142,10 @@ class StudyRecord:
         assert memory is not None
         spec = StudySpec.model_validate(memory["spec"])
         record = StudyRecord(spec, objectives[spec.objective], ledger, cache, memory["provenance"])
-        for trial in memory["trials"]:
-            entry = Entry.remembered(trial, lambda block: ledger.result(block) is not None)
+        trials = memory["trials"]
+        there = ledger.results(block["block_id"] for trial in trials for block in trial["blocks"])
+        for trial in trials:
+            entry = Entry.remembered(trial, there.__contains__)
             record.entries[entry.plan.number] = entry
         return record
 
@@ -176,8 +178,7 @@ class StudyRecord:
     def admit(self, plan: TrialPlan) -> Entry:
         """Add a trial, and look up which of its blocks are complete."""
         blocks = tuple(plan_blocks(self.objective, plan, self.cache))
-        ids = (block.block_id for block in blocks)
-        reused = frozenset(i for i in ids if self.ledger.is_complete(i))
+        reused = frozenset(self.ledger.complete_among(block.block_id for block in blocks))
         affinity = self.objective.affinity(plan.params)
         datasets = self.objective.dataset(plan.params, self.cache)
         entry = Entry(plan, blocks, affinity, datasets, reused)
@@ -216,7 +217,7 @@ class StudyRecord:
         if entry.pruned_at is not None:
             return self._pruned_end(ids, entry.pruned_at.step)
         streams: dict[int, Mapping[str, tuple[float, int]]] = {}
-        for result in filter(None, map(self.ledger.result, ids)):
+        for result in self.ledger.results(ids).values():
             streams |= result.summaries
         is_complete = entry.state is TrialState.COMPLETE
         level = self.spec.measure.interval.level
@@ -233,18 +234,17 @@ class StudyRecord:
         elif self._baseline is not None:
             found = paired_differences(streams, self._baseline, level)
             metrics |= self.shown_differences(found)
-        finished_s = [self.ledger.attempt(i).get("finished_s", 0.0) for i in ids]
+        finished_s = [one.get("finished_s", 0.0) for one in self.ledger.attempts(ids)]
         return TrialEnd(
             is_complete,
             metrics,
-            [point for i in ids for point in self.ledger.points(i)],
+            self.ledger.points_of(ids),
             int(max(finished_s, default=0.0) * 1000),
             entry.failure,
         )
 
     def _pruned_end(self, ids: Sequence[str], step: int) -> TrialEnd:
-        every = (timed for i in ids for timed in self.ledger.points(i))
-        points = [timed for timed in every if timed.point.step <= step]
+        points = [timed for timed in self.ledger.points_of(ids) if timed.point.step <= step]
         last_ms = max((timed.timestamp_ms for timed in points), default=0)
         return TrialEnd(False, {}, points, last_ms, None, pruned=True)
 

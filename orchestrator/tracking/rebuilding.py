@@ -50,7 +50,7 @@ def rebuild(
 
 def _span_ms(record: StudyRecord, entry: Entry) -> tuple[int, int] | None:
     """When the trial's complete blocks began and ended; None if there are none."""
-    attempts = [record.ledger.attempt(block.block_id) for block in entry.blocks]
+    attempts = record.ledger.attempts(block.block_id for block in entry.blocks)
     timed = [a for a in attempts if {"started_s", "finished_s"} <= a.keys()]
     if not timed:
         return None

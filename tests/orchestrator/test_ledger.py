@@ -1,4 +1,5 @@
 import json
+import threading
 import uuid
 from pathlib import Path
 
@@ -136,6 +137,30 @@ class TestLedger:
         files.pipe_file(f"{root}/blocks/{BLOCK[:2]}/{BLOCK}/result.json", last)
         assert ledger.is_complete(BLOCK)
 
+    def test_many_blocks_are_asked_about_at_once(self, ledger):
+        names = ["whole", "damaged", "unknown", "other"]
+        ids = {name: f"{number:064x}" for number, name in enumerate(names)}
+        for number, name in enumerate(("whole", "damaged", "other")):
+            at = [TimedPoint(Point(0, "score", number, 0.5), 1_000)]
+            ledger.complete(ids[name], [record(number)], SUMMARIES, {"attempt": number}, at)
+        put(ledger, f"{ids['damaged']}/records.parquet", b"")
+        asked = [ids[name] for name in reversed(names)]
+        whole = [ids["other"], ids["whole"]]
+        assert ledger.complete_among(asked) == whole
+        assert ledger.records_of(asked) == [record(2), record(0)]
+        assert list(ledger.results(asked)) == [ids["other"], ids["damaged"], ids["whole"]]
+        assert ledger.results(whole)[ids["whole"]] == ledger.result(ids["whole"])
+        assert [timed.point.step for timed in ledger.points_of(asked)] == [2, 1, 0]
+        assert ledger.attempts(asked) == [{"attempt": 2}, {}, {"attempt": 1}, {"attempt": 0}]
+
+    def test_a_result_that_was_changed_is_none(self, ledger):
+        ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+        put(ledger, "result.json", content(ledger, "result.json").replace(b"0.25", b"0.75"))
+        assert ledger.result(BLOCK) is None
+        assert not ledger.is_complete(BLOCK)
+        ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
+        assert ledger.result(BLOCK).summaries == SUMMARIES
+
     @pytest.mark.parametrize("damage", [torn, flipped, gone])
     def test_a_block_with_damaged_records_is_not_complete_until_it_is_written_again(
         self, ledger, damage
@@ -205,13 +230,14 @@ class TestLedger:
         ledger.complete(BLOCK, RECORDS, SUMMARIES, {}, attachment=b"")
         assert ledger.attachment(BLOCK) == b""
 
-    def test_a_block_without_an_attachment_is_written_as_it_always_was(self, ledger):
+    def test_a_block_without_an_attachment_names_none(self, ledger):
         ledger.complete(BLOCK, RECORDS, SUMMARIES, {})
         assert ledger.attachment(BLOCK) is None
         assert set(json.loads(content(ledger, "result.json"))) == {
             "block_id",
             "n_records",
             "records_sha256",
+            "sha256",
             "summaries",
         }
 
@@ -387,6 +413,14 @@ class TestLedger:
         ledger.complete(BLOCK, [record(0)], {0: {}}, {}, again)
         times = {timed.point.step: timed.timestamp_ms for timed in ledger.points(BLOCK)}
         assert times == {0: 1_000, 1: 1_000, 2: 2_000}
+
+
+def test_what_is_asked_of_a_far_ledger_is_asked_side_by_side():
+    store = Ledger(f"memory://{uuid.uuid4().hex}").store
+    meeting = threading.Barrier(4, timeout=20)
+    at = store.together(lambda name: (name, meeting.wait())[0], ["d", "a", "c", "b"])
+    assert at == ["d", "a", "c", "b"]
+    assert store.together(str.upper, ()) == []
 
 
 def test_the_same_result_is_the_same_bytes_whoever_worked_it_out(tmp_path):
