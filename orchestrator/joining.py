@@ -20,7 +20,7 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.sessions import Roster
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.surroundings import Surroundings
-from orchestrator.trials import BlockPlan, Failure, TrialWork
+from orchestrator.trials import BlockPlan, Failure, TrialState, TrialWork
 
 _READ_EVERY_S = 2.0
 
@@ -98,7 +98,7 @@ class _Helper:
         self._scheduler = Scheduler(self.executor, policy, last_first=True)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._patience = around.patience(roster, spec.retry.patience_s)
-        self._submitted: set[int] = set()
+        self._open: dict[int, bool] = {}  # the trials that were submitted here
         self._failures: list[Failure] = []
         self._total = 0
 
@@ -126,12 +126,16 @@ class _Helper:
         if memory is None:
             return False
         for trial in memory["trials"]:
-            if trial["number"] not in self._submitted and trial["state"] in ("waiting", "running"):
+            number, state = trial["number"], trial["state"]
+            if number not in self._open and state in (TrialState.WAITING, TrialState.RUNNING):
+                self._open[number] = True
                 self._submit(trial)
+            elif self._open.get(number) and state in (TrialState.PRUNED, TrialState.FAILED):
+                self._open[number] = False
+                self._scheduler.prune(number)  # nobody waits for the rest
         return bool(memory["state"] == "running") and self._roster.main_driver() is not None
 
     def _submit(self, trial: Mapping[str, Any]) -> None:
-        self._submitted.add(trial["number"])
         blocks = tuple(
             BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
             for block in trial["blocks"]

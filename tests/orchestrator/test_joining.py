@@ -1,5 +1,7 @@
 """A driver that helps another one."""
 
+import random
+
 import pytest
 from sweep_lab import Killed, Lab, study
 from toy_objective import ToyObjective
@@ -30,10 +32,10 @@ def lab(tmp_path, optuna_db):
 
 
 class Helper:
-    """A joined driver in this process; stops when it has nothing left but what is taken."""
+    """A joined driver in this process; stops after so many blocks, or looks at its work."""
 
-    def __init__(self, lab, *, n_blocks=None):
-        self.lab, self.units, self.n_blocks = lab, [], n_blocks
+    def __init__(self, lab, *, n_blocks=None, n_looks=None):
+        self.lab, self.units, self.n_blocks, self.n_looks = lab, [], n_blocks, n_looks
         self.stop = StopRequest()
 
     def join(self, spec=GRID):
@@ -41,7 +43,8 @@ class Helper:
 
         def make(n_blocks, session):
             site = Site(self.lab.home.cache, "cpu", 1)
-            plan = ReplicaPlan(objective, self.lab.home.ledger, site, session=session)
+            every_s = spec.resources.checkpoint_every_s
+            plan = ReplicaPlan(objective, self.lab.home.ledger, site, every_s, session)
             return InlineExecutor(plan)
 
         around = Surroundings(
@@ -59,6 +62,10 @@ class Helper:
     def progressed(self, n_units, total):
         if self.n_blocks is not None and n_units >= 3 * self.n_blocks:
             self.stop.ask()
+        if self.n_looks is not None:
+            self.n_looks -= 1
+            if self.n_looks == 0:
+                self.stop.ask()
 
 
 def test_nobody_is_helped_where_nobody_runs_the_study(lab):
@@ -122,3 +129,67 @@ def test_a_helper_whose_driver_is_gone_finishes_what_it_knows_and_says_so(lab):
     assert lab.memory["state"] == "running"  # that is for the next driver to say
     lab.run(GRID)
     assert lab.units == []
+
+
+PRUNED = study(
+    base={"streams": 2, "units": 4},
+    search={
+        "trials": 13,
+        "sampler": "tpe",
+        "parallel": 2,
+        "space": {"weight": {"low": 0.0, "high": 1.0}, "seed": {"low": 0, "high": 3}},
+        "objectives": {"score": "maximize"},
+        "pruner": {"name": "median", "startup_trials": 2, "warmup_steps": 1},
+    },
+    resources={"checkpoint_every_s": 0.0},
+)
+
+
+def outcome(lab):
+    """What a search has found: its trials, and the records of those that were not pruned."""
+    trials = lab.memory["trials"]
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    return (
+        [(trial["state"], trial["pruned_at"], trial["changes"]) for trial in trials],
+        [lab.ledger.records(b["block_id"]) for trial in complete for b in trial["blocks"]],
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_that_is_helped_prunes_as_one_that_is_not(lab, tmp_path_factory, seed):
+    alone = Lab(tmp_path_factory.mktemp("alone"))
+    alone.run(PRUNED)
+    draw, helpers = random.Random(seed), []
+
+    def help_now_and_then():
+        if draw.random() < 0.3:
+            helpers.append(Helper(lab, n_looks=draw.randint(2, 12)))
+            helpers[-1].join(PRUNED)
+
+    lab.meanwhile = help_now_and_then
+    lab.run(PRUNED, checkpoint_every_s=0.0)
+    assert outcome(lab) == outcome(alone)
+    assert "pruned" in lab.states
+    assert sum(len(helper.units) for helper in helpers) >= 5
+
+
+@pytest.mark.parametrize("state", ["pruned", "failed"])
+def test_a_helper_leaves_a_trial_that_has_ended(lab, state):
+    spec = study(base={"streams": 1, "units": 50}, resources={"checkpoint_every_s": 0.0})
+    lab.kill_at = 1
+    with pytest.raises(Killed):
+        lab.run(spec, checkpoint_every_s=0.0)
+    roster = Roster(lab.ledger, "a", "main", lambda: 0.0)
+    roster.enter()
+    helper = Helper(lab)
+
+    def end_the_trial(n_units, total):
+        if len(helper.units) == 3:
+            memory = lab.memory
+            memory["trials"][0]["state"] = state
+            lab.ledger.remember_study("a", {**memory, "state": "done"})
+
+    helper.progressed = end_the_trial
+    report = helper.join(spec)
+    assert (report.state, report.blocks_executed) == ("done", 0)
+    assert 3 <= len(helper.units) < 20
