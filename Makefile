@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all check format bench bench-sweep bench-scheduling bench-real bench-sequential clean
+.PHONY: demo test test-all check format bench bench-sweep bench-scheduling bench-real bench-sequential pictures clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
@@ -53,6 +53,11 @@ bench-scheduling: $(READY)
 ## Needs MPN_REAL_DATA; can be interrupted, and goes on where it stood.
 bench-real: $(READY)
 	$(BIN)/python -m benchmarks.real
+
+## The pictures of README, of what make demo has run: needs Chromium and chromedriver.
+pictures: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	MPN_PICTURES_OF=demo-home MPN_PICTURES=docs/images $(BIN)/python -m pytest -m browser tests/browser/test_pages.py
 
 ## Forty edits in sequence on the embedded corpus, and what keeps them local: about ten minutes.
 bench-sequential: $(READY)

@@ -64,10 +64,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart, cut down, run for real.
+    """The quickstart, cut down, run for real; or ``$MPN_PICTURES_OF``, a home where it ran whole.
 
     ``$MPN_TEST_CACHE``, the ``cache`` folder of another home, saves training the base model.
     """
+    if "MPN_PICTURES_OF" in os.environ:
+        return Path(os.environ["MPN_PICTURES_OF"]).resolve()
     place = tmp_path_factory.mktemp("home")
     cache = os.environ.get("MPN_TEST_CACHE")
     if cache:
@@ -87,6 +89,12 @@ def results(home: Path) -> StudyResults:
     found = StudyResults.load(Ledger(str(home / "ledger")), "quickstart")
     assert found is not None
     return found
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures of the pages go: ``$MPN_PICTURES``, or nowhere that lasts."""
+    return Path(os.environ.get("MPN_PICTURES", tmp_path))
 
 
 @pytest.fixture(scope="session")

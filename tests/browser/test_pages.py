@@ -1,12 +1,14 @@
 """The pages that people look at, in a browser."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 pytest.importorskip("selenium", reason="needs the extra: pip install 'mpn-studies[browser]'")
 
@@ -28,40 +30,39 @@ ASSISTANT_CLOSE = "button[data-component-id='mlflow.assistant.chat_panel.close']
 
 
 def test_the_report_draws_its_figures_without_errors(
-    browser: Chrome, results: StudyResults, tmp_path: Path
+    browser: Chrome, results: StudyResults, tmp_path: Path, pictures: Path
 ) -> None:
     page = tmp_path / "report.html"
     page.write_text(render_report(results), encoding="utf-8")
     browser.get_log("browser")  # what earlier pages said
 
-    browser.get(page.as_uri())
-    # three figures; the fourth is a sentence, since the quickstart makes single edits
-    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) == 3)
-    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, ".main-svg")) >= 3)
+    with screen(browser, 1200, 1825):
+        browser.get(page.as_uri())
+        # three figures; the fourth is a sentence, since the quickstart makes single edits
+        until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) == 3)
+        until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, ".main-svg")) >= 3)
+        picture = pictures / "report.png"
+        assert browser.save_screenshot(str(picture)) and picture.stat().st_size > 10_000
 
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)"
     assert browser.execute_script(loaded) == []
-    picture = tmp_path / "report.png"
-    assert browser.save_screenshot(str(picture)) and picture.stat().st_size > 10_000
+    with screen(browser, 1200, 1825, scale=2):
+        element(browser, ".js-plotly-plot").screenshot(str(pictures / "ablation_curve.png"))
 
 
 def test_the_report_fits_a_phone(browser: Chrome, results: StudyResults, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text(render_report(results), encoding="utf-8")
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    try:
+    with screen(browser, 390, 844, scale=2, mobile=True):
         browser.get(page.as_uri())
         until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, PLOT))
         width = browser.execute_script("return document.documentElement.scrollWidth")
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert width == 390  # tables and figures scroll inside their own boxes
 
 
 def test_mlflow_compares_the_trials_of_a_study(
-    browser: Chrome, mlflow_ui: str, tmp_path: Path
+    browser: Chrome, mlflow_ui: str, pictures: Path
 ) -> None:
     client = MlflowClient(mlflow_ui)
     experiment = client.get_experiment_by_name("quickstart")
@@ -86,21 +87,41 @@ def test_mlflow_compares_the_trials_of_a_study(
     assert set(json.loads(compared)) == children
     assert json.loads(experiments) == [experiment.experiment_id]
 
+    with screen(browser, 1280, 640):
+        compare(browser, runs, pictures)
+
+
+def compare(browser: Chrome, runs: Sequence[Run], pictures: Path) -> None:
+    """Look at the runs in the two plots that README shows."""
     element(browser, f"{PANEL} {PLOT}")
     params, metrics = browser.find_elements(By.CSS_SELECTOR, f"{PANEL} input[role=combobox]")
     assert "pairing.languages" in params.get_attribute("aria-description").split(", ")
-    until(browser, lambda: "cross_lingual_generality" in parallel_axes(browser))  # by itself
-    choose_metric(browser, metrics, "cross_lingual_rephrase")
-    until(browser, lambda: "cross_lingual_rephrase" in parallel_axes(browser))
-    assert "pairing.languages" in parallel_axes(browser)
-    browser.save_screenshot(str(tmp_path / "parallel_coordinates.png"))
+    await_axis(browser, "cross_lingual_generality")  # by itself
+    for metric in ("cross_lingual_rephrase", "near_locality"):
+        choose_metric(browser, metrics, metric)
+        await_axis(browser, metric)
+    await_axis(browser, "pairing.languages")
+    browser.save_screenshot(str(pictures / "mlflow_parallel_coordinates.png"))
 
     by_text(browser, "[role=tab]", "Scatter Plot").click()
     choose_axis(browser, "x-axis-selector", "pairing.languages")
     choose_axis(browser, "y-axis-selector", "cross_lingual_generality")
     measured = sorted(run.data.metrics["cross_lingual_generality"] for run in runs)
     until(browser, lambda: sorted(scattered(browser)) == pytest.approx(measured))
-    browser.save_screenshot(str(tmp_path / "scatter.png"))
+    browser.save_screenshot(str(pictures / "mlflow_scatter.png"))
+
+
+@contextmanager
+def screen(
+    browser: Chrome, width: int, height: int, *, scale: int = 1, mobile: bool = False
+) -> Iterator[None]:
+    """Show pages on a screen of that size, in CSS pixels."""
+    size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def until(browser: Chrome, condition: Callable[[], object]) -> None:
@@ -133,9 +154,10 @@ def choose_axis(browser: Chrome, selector: str, name: str) -> None:
     until(browser, lambda: element(browser, f"#{selector}").text.strip() == name)
 
 
-def parallel_axes(browser: Chrome) -> list[str]:
-    titles = browser.find_elements(By.CSS_SELECTOR, f"{PANEL} .js-plotly-plot .axis-title")
-    return [title.text for title in titles]
+def await_axis(browser: Chrome, name: str) -> None:
+    """Wait until the parallel coordinates have an axis of that name."""
+    titles = f"{PANEL} .js-plotly-plot .axis-title"
+    until(browser, lambda: name in [t.text for t in browser.find_elements(By.CSS_SELECTOR, titles)])
 
 
 def scattered(browser: Chrome) -> list[float]:

@@ -19,6 +19,7 @@ from command_line import CommandLine
 from faults import Chaos, SmallDisk, drawn
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
+from small_study import write_study
 
 from orchestrator.ledger import Ledger
 from orchestrator.results import StudyResults
@@ -35,30 +36,6 @@ FAULTS = {
     "lose_database": 4,
     "fill_disk": 3,
 }
-STUDY = """\
-study: chaos
-question: Does anything change when everything breaks?
-objective: edit_stream
-base:
-  backbone: {{name: {model}}}
-  dataset: {{evaluation_examples: 6, neighbours: 1}}
-  streams: {{count: 5, edits: 11, protocol: sequential, side_by_side: 1}}
-  editor:
-    memory: {{weight: 0.001, size: 60}}
-    optimizer: {{lr: 0.05, max_steps: {steps}}}
-    stop: {{when: never}}
-    value_init: zero
-    dropout: null
-  pairing: {{languages: 0, choice: fixed}}
-sweep:
-  pairing.languages: [0, 1, 2, 5]
-  editor.memory.weight: [0.001, 0.002]
-measure:
-  primary: cross_lingual_generality
-resources: {{checkpoint_every_s: 0, cpus: 1, gpus: 0, cache: {cache}}}
-retry: {{attempts: 10, backoff_s: 0.2, silence_s: 8, patience_s: 120}}
-"""
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.services,
@@ -69,10 +46,18 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def study(tiny_model, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("chaos") / "chaos.yaml"
     cache = tmp_path_factory.mktemp("cache")  # not on the disk that is filled
-    path.write_text(STUDY.format(model=tiny_model, steps=250 * ROUNDS, cache=cache))
-    return path
+    return write_study(
+        tmp_path_factory.mktemp("chaos"),
+        name="chaos",
+        steps=250 * ROUNDS,
+        backbone=tiny_model,
+        streams={"count": 5, "edits": 11},
+        pairing={"choice": "fixed"},
+        sweep={"pairing.languages": [0, 1, 2, 5], "editor.memory.weight": [0.001, 0.002]},
+        resources={"checkpoint_every_s": 0, "cpus": 1, "gpus": 0, "cache": str(cache)},
+        retry={"attempts": 10, "backoff_s": 0.2, "silence_s": 8, "patience_s": 120},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A Ray cluster of processes on this machine, and a study that is small enough for it."""
+"""A Ray cluster of processes on this machine."""
 
 import contextlib
 import os
@@ -14,35 +14,8 @@ from pathlib import Path
 
 import psutil
 
-STUDY = """\
-study: small
-question: Does anything change when nothing should?
-objective: edit_stream
-base:
-  backbone: {{name: scratch}}
-  dataset: {{evaluation_examples: 6, neighbours: 1}}
-  streams: {{count: 2, edits: 6, protocol: sequential, side_by_side: 1}}
-  editor:
-    memory: {{weight: 0.001, size: 60}}
-    optimizer: {{lr: 0.05, max_steps: {steps}}}
-    stop: {{when: never}}
-    value_init: zero
-    dropout: null
-  pairing: {{languages: 0}}
-sweep:
-  pairing.languages: [0, 2]
-measure:
-  primary: cross_lingual_generality
-resources: {{gpus: 0, checkpoint_every_s: 0.0}}
-"""
 IN_MID_BLOCK = "ledger/work/*/state-0000000[1-4].bin"  # of six edits, with a state after each
 _BINARIES = Path(sys.executable).parent
-
-
-def write_study(folder: Path, *, steps: int) -> Path:
-    path = folder / "small.yaml"
-    path.write_text(STUDY.format(steps=steps))
-    return path
 
 
 def environment(**changes):

@@ -6,7 +6,7 @@ import pytest
 import ray
 from command_line import CommandLine
 from ray.cluster_utils import Cluster
-from real_cluster import write_study
+from small_study import write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -10,7 +10,8 @@ import subprocess
 import psutil
 import pytest
 from command_line import CommandLine
-from real_cluster import IN_MID_BLOCK, end_with_children, environment, until, write_study
+from real_cluster import IN_MID_BLOCK, end_with_children, environment, until
+from small_study import write_study
 
 from studies.commands.cluster import TEMPLATES
 from studies.running import bundled_specs

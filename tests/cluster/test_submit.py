@@ -8,7 +8,8 @@ import sys
 import psutil
 import pytest
 from command_line import CommandLine
-from real_cluster import IN_MID_BLOCK, ray_head, until, write_study
+from real_cluster import IN_MID_BLOCK, ray_head, until
+from small_study import write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 
