@@ -1,6 +1,11 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands that tests start inherit it
 
 pytest_plugins = ["model_fixtures", "service_fixtures"]
 

@@ -46,6 +46,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",
+        "--hide-scrollbars",
         "--disable-background-networking",
         "--no-first-run",
         "--disable-sync",
@@ -63,17 +64,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart, cut down, run for real; or ``$MPN_PICTURES_OF``, a home where it ran whole.
-
-    ``$MPN_TEST_CACHE``, the ``cache`` folder of another home, saves training the base model.
-    """
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart, cut down and run for real; or ``$MPN_PICTURES_OF``, where it ran whole."""
     if "MPN_PICTURES_OF" in os.environ:
         return Path(os.environ["MPN_PICTURES_OF"]).resolve()
     place = tmp_path_factory.mktemp("home")
-    cache = os.environ.get("MPN_TEST_CACHE")
-    if cache:
-        shutil.copytree(cache, place / "cache")
+    shutil.copytree(request.getfixturevalue("mini_models"), place / "cache" / "models")
     overrides = [part for path, n in SMALL.items() for part in ("--set", f"{path}={n}")]
     subprocess.run(
         [*MPN, "run", "quickstart", "--home", str(place), "--executor", "inline", *overrides],

@@ -50,7 +50,7 @@ def study(tiny_model, tmp_path_factory) -> Path:
     return write_study(
         tmp_path_factory.mktemp("chaos"),
         name="chaos",
-        steps=250 * ROUNDS,
+        steps=200 * ROUNDS,
         backbone=tiny_model,
         streams={"count": 5, "edits": 11},
         pairing={"choice": "fixed"},

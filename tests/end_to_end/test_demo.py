@@ -1,6 +1,7 @@
 """The quickstart study, whole: what the README says of it holds."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(mini_models, tmp_path_factory):
     mpn = CommandLine(tmp_path_factory.mktemp("demo"))
+    shutil.copytree(mini_models, mpn.home / "cache" / "models")
     mpn.run("run", "quickstart")
     return mpn
 

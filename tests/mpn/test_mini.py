@@ -291,8 +291,8 @@ def test_another_recipe_is_another_model():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_full_recipe_errs_as_much_as_designed(tmp_path):
-    path = ensure_base_model(tmp_path)
+def test_the_full_recipe_errs_as_much_as_designed(mini_models):
+    path = ensure_base_model(mini_models)  # it is there already
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForSequenceClassification.from_pretrained(path)
     examples = mini_corpus().examples
