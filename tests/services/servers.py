@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
@@ -207,3 +208,51 @@ class MlflowServer:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health") as answer:
             return answer.status == 200
         return False
+
+
+class Gateway:
+    """Stands before a server on this machine; closed, it cuts what is open and refuses the rest."""
+
+    def __init__(self, port):
+        self._to = port
+        self.port = free_port()
+        self._listener = None
+        self._ends = set()  # of the connections that are open
+
+    def open(self):
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def close(self):
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown(socket.SHUT_RDWR)  # which ends accept()
+            listener.close()
+        for end in list(self._ends):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                threading.Thread(target=self._join, args=(here, there), daemon=True).start()
+
+    def _join(self, here, there):
+        self._ends |= {here, there}
+        back = threading.Thread(target=self._pass_on, args=(there, here), daemon=True)
+        back.start()
+        self._pass_on(here, there)
+        back.join()
+        self._ends -= {here, there}
+        here.close()
+        there.close()
+
+    def _pass_on(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
