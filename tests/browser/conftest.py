@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.picture import headless_chromium
 from orchestrator.ledger import Ledger
 from orchestrator.results import StudyResults
 
@@ -34,29 +35,10 @@ SERVER_START_S = 120
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Chrome"]:
     """Chromium with a profile of its own."""
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService  # an extra of its own
-
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs Chromium and chromedriver on the PATH")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--disable-sync",
-        "--disable-component-update",
-        "--window-size=1500,1100",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = Chrome(options=options, service=ChromeService(driver))
+    try:
+        chrome = headless_chromium(tmp_path_factory.mktemp("profile"), (1500, 1100))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
     try:
         yield chrome
     finally:
