@@ -44,6 +44,7 @@ class Endurance:
     fruitless: int = 0
     _position: int = 0
     _no_storage_since_s: float | None = None
+    _without_storage: int = 0  # tries since then
 
     def begin(self) -> int:
         """Count another try, and return its number."""
@@ -71,13 +72,17 @@ class Endurance:
             self._position, self.fruitless = event.position, 1
             self._no_storage_since_s = None
         if event.fault == "storage":
+            self.fruitless -= 1  # whoever runs the block can do nothing about it
             if self._no_storage_since_s is None:
-                self._no_storage_since_s = now_s
+                self._no_storage_since_s, self._without_storage = now_s, 0
+            self._without_storage += 1
             gives_up = now_s - self._no_storage_since_s >= policy.patience_s
+            tries = self._without_storage
         else:
             self._no_storage_since_s = None
             gives_up = self.fruitless >= policy.attempts
-        return None if gives_up else now_s + policy.backoff_before(self.fruitless)
+            tries = self.fruitless
+        return None if gives_up else now_s + policy.backoff_before(tries)
 
 
 @dataclass

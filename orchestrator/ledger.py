@@ -24,19 +24,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.objective import Point, Record, Resume, Segment, Summary
+from orchestrator.objective import Record, Resume, Segment, Summary
 from orchestrator.record_tables import from_parquet, to_parquet
 from orchestrator.stores import Store
+from orchestrator.timed_points import TimedPoint, first_of_each, timed_point
 
 _STATE_MAGIC = "mpn-state-1"
-
-
-@dataclass(frozen=True)
-class TimedPoint:
-    """A point with the time at which it was first measured, in ms since the epoch."""
-
-    point: Point
-    timestamp_ms: int
 
 
 @dataclass(frozen=True)
@@ -200,7 +193,7 @@ class Ledger:
             content["attachment_sha256"] = attached
             self._publish(f"{block_folder(block_id)}/attachment.bin", attachment)
         self._publish_json(f"{block_folder(block_id)}/attempt.json", attempt, is_result=False)
-        all_points = _first([*self.points(block_id), *points])
+        all_points = first_of_each([*self.points(block_id), *points])
         timed = [{**asdict(p.point), "timestamp_ms": p.timestamp_ms} for p in all_points]
         # what trials are pruned by has to last as records do
         self._publish_json(f"{block_folder(block_id)}/points.json", timed)
@@ -289,7 +282,7 @@ class Ledger:
             contents = [content for part in parts if isinstance(part, list) for content in part]
         if not isinstance(contents, list):
             contents = []
-        return _first(filter(None, map(_timed_point, contents)))
+        return first_of_each(filter(None, map(timed_point, contents)))
 
     def _state_positions(self, block_id: str) -> list[int]:
         names = self._names(work_folder(block_id), "state-", ".bin")
@@ -401,28 +394,6 @@ def _sha256_of_json(content: object) -> str:
 
 def _json(content: object) -> str:
     return json.dumps(content, allow_nan=False, ensure_ascii=False, indent=1)
-
-
-def _timed_point(content: Any) -> TimedPoint | None:
-    try:
-        values = dict(content)
-        timestamp_ms = int(values.pop("timestamp_ms"))
-        point = Point(**values)
-        numbers = (point.stream, point.step, point.value)
-        sound = isinstance(point.metric, str) and all(isinstance(n, int | float) for n in numbers)
-        return TimedPoint(point, timestamp_ms) if sound else None
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-
-
-def _first(points: Iterable[TimedPoint]) -> list[TimedPoint]:
-    """Keep each point once, as it was measured first."""
-    first: dict[tuple[int, str, int], TimedPoint] = {}
-    for timed in points:
-        key = (timed.point.stream, timed.point.metric, timed.point.step)
-        if key not in first or timed.timestamp_ms < first[key].timestamp_ms:
-            first[key] = timed
-    return list(first.values())
 
 
 def _as_number(pair: tuple[str, object]) -> int:

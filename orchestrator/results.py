@@ -7,8 +7,9 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Record
+from orchestrator.timed_points import TimedPoint
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,7 @@ class Scheduler:
             raised = event if isinstance(event, Failed) else None
             trial.failure = Failure(
                 block.trial,
-                block.endurance.fruitless,
+                max(block.endurance.fruitless, 1),
                 self._retry.attempts,
                 event.reason,
                 event.worker,
@@ -324,7 +324,7 @@ class Scheduler:
                 raised.position if raised else None,
                 block.plan.units,
                 event.log,
-                "what was raised would be raised again" if raised else "that was the last attempt",
+                _why_final(event),
             )
         self._cancel_waiting(trial)
         self._close(block, BlockState.FAILED)
@@ -346,3 +346,11 @@ class Scheduler:
             else:
                 trial.state = TrialState.PRUNED if trial.pruned else TrialState.COMPLETE
             self._ended.append(block.trial)
+
+
+def _why_final(event: Lost | Failed) -> str:
+    if isinstance(event, Failed):
+        return "what was raised would be raised again"
+    if event.fault == "storage":
+        return "its ledger was away for longer than retry.patience_s"
+    return "that was the last attempt"

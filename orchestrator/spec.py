@@ -78,7 +78,7 @@ STUDY_NAME_RULE = (
 )
 Values = Annotated[list[Any], AfterValidator(_distinct)]
 Changes = Annotated[dict[str, Any], Field(min_length=1)]
-Number = Annotated[float, PlainValidator(_number)]  # an int stays an int
+Number = Annotated[int | float, PlainValidator(_number)]  # an int stays an int, also in JSON
 
 
 class Range(Part):

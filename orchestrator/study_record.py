@@ -91,21 +91,25 @@ class Entry:
         Args:
             content: That.
             complete: Says of a block's id whether the block is complete. A trial whose blocks all
-                are is complete, whatever a killed driver last wrote, and no other is.
+                are is complete, whatever a killed driver last wrote, and no other is; but one
+                that was pruned stays so, however far it ran.
         """
         names = ("number", "trial_id", "params", "changes", "label", "baseline")
         blocks = tuple(
             BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
             for block in content["blocks"]
         )
-        state = TrialState(content["state"])
-        if blocks and all(complete(block.block_id) for block in blocks):
+        state, pruned_at = TrialState(content["state"]), content.get("pruned_at")
+        if pruned_at is not None:
+            pruned_at = PrunedAt(**pruned_at)
+        elif blocks and all(complete(block.block_id) for block in blocks):
             state = TrialState.COMPLETE
         elif state is TrialState.COMPLETE:
             state = TrialState.WAITING
         failure = content["failure"] if state is TrialState.FAILED else None
         plan = TrialPlan(**{name: content[name] for name in names})
-        return Entry(plan, blocks, "", content.get("datasets", {}), frozenset(), state, failure)
+        datasets = content.get("datasets", {})
+        return Entry(plan, blocks, "", datasets, frozenset(), state, failure, pruned_at)
 
 
 @dataclass

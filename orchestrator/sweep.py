@@ -123,6 +123,10 @@ def run_sweep(
             book.close()
 
 
+class _StopAskedError(Exception):
+    """The sweep was asked to stop while it prepared."""
+
+
 class _Sweep:
     """One run of one study."""
 
@@ -141,7 +145,7 @@ class _Sweep:
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._blocks_ahead = 1
         self._failures: list[Failure] = []
-        self._over_budget = False
+        self._over_budget = self._cut_short = False
         self._began_s: float | None = None
         self._saved_s = -_SAVE_EVERY_S
         self._chores: deque[Callable[[], None]] = deque()
@@ -159,8 +163,11 @@ class _Sweep:
         plans = expand(self._record.spec, self._record.objective)
         self.patience(_BOOK, lambda: book.register(plans))
         self._blocks_ahead = sum(map(self._n_blocks, plans))
-        for plan in plans:
-            self._prepare(plan)
+        try:
+            for plan in plans:
+                self._prepare(plan)
+        except _StopAskedError:
+            return
         for plan in plans:
             self._submit(plan)
         while not self._scheduler.is_idle:
@@ -181,29 +188,32 @@ class _Sweep:
         pruning = Pruning(record, book, self._scheduler, self._around.clock)
         asked = told = 0
 
-        def admit(number: int, values: dict[str, object]) -> None:
+        def admit(number: int, values: dict[str, object]) -> int:
             plan = trial_for(record.spec, record.objective, number, values)
             self._blocks_ahead = search.parallel * self._n_blocks(plan)
-            self._prepare(plan)
+            try:
+                self._prepare(plan)
+            except _StopAskedError:
+                return 0
             entry = self._submit(plan)
             self.patience(_LEDGER, lambda: pruning.watch(entry))
+            return 1
 
         if (baseline := record.spec.measure.baseline) is not None:
             first = {p: baseline.get(p, get_path(record.spec.base, p)) for p in search.space}
             self.patience(_BOOK, lambda: book.begin_with(first))
         for number, values in self.patience(_BOOK, book.asked):
-            admit(number, values)
-            asked += 1
+            asked += admit(number, values)
         while told < search.trials:
             must_ask = asked < min(search.trials, told + search.parallel)
             if must_ask and not self._is_stopping:
-                admit(*self.patience(_BOOK, book.ask))
-                asked += 1
+                asked += admit(*self.patience(_BOOK, book.ask))
             elif told in ended and not must_ask:
                 outcome, course = ended[told]
                 self._end(outcome, book, course)
                 told += 1
             elif self._is_stopping and self._scheduler.is_idle:
+                self._cut_short = True
                 return
             else:
                 for outcome in self._step():
@@ -216,7 +226,10 @@ class _Sweep:
         """Write down how the run ended."""
         self._do_chores(0)
         entries = self._record.entries.values()
-        if all(entry.state in _UNHARMED for entry in entries):
+        if self._cut_short and not entries:  # what is remembered of an earlier run stays
+            self._around.tracker.finish_study("interrupted", {}, {})
+            return SweepReport("interrupted", (), LastRun(0, 0, 0, 0, None, 0))
+        if all(entry.state in _UNHARMED for entry in entries) and not self._cut_short:
             state = "done"
         else:
             state = "interrupted" if self._around.stop.asked else "failed"
@@ -244,10 +257,26 @@ class _Sweep:
         return len(self._record.objective.blocks(plan.params))
 
     def _prepare(self, plan: TrialPlan) -> None:
-        """Build what the identity of a trial needs, where it is not there yet."""
+        """Build what the identity of a trial needs, where it is not there yet.
+
+        Raises:
+            _StopAskedError: If the sweep was asked to stop; what was built so far is kept or
+                forgotten, as if the process had been killed.
+        """
+
+        def progress(stage: str, done: int, total: int) -> None:
+            self._around.watcher.preparing(stage, done, total)
+            self._heed_a_stop()
+
         if self._record.objective.identity(plan.params, self._record.cache) is None:
+            self._heed_a_stop()
             prepare = self._around.prepare or self.executor.prepare
-            prepare(plan.params, self._around.watcher.preparing)
+            prepare(plan.params, progress)
+
+    def _heed_a_stop(self) -> None:
+        if self._around.stop.asked:
+            self._cut_short = True
+            raise _StopAskedError
 
     def _submit(self, plan: TrialPlan) -> Entry:
         entry = self.patience(_LEDGER, lambda: self._record.admit(plan))

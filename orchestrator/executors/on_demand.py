@@ -25,7 +25,7 @@ class OnDemandExecutor:
         self._make = make
         self._inner: Executor | None = None
         self._first: WorkItem | None = None
-        self._first_is_off = False
+        self._first_is_off = self._stop_wanted = False
 
     def start(self) -> None:
         """Make and start the executor, unless that has happened."""
@@ -52,10 +52,10 @@ class OnDemandExecutor:
     def launch(self, item: WorkItem) -> None:
         """Start if need be, and launch as soon as there is a replica."""
         inner = self._running()
-        if inner.free:
+        if inner.free and not self._stop_wanted:
             inner.launch(item)
         else:
-            self._first, self._first_is_off = item, False
+            self._first, self._first_is_off = item, self._stop_wanted
 
     def abandon(self, block_id: str) -> None:
         """Nothing before the start."""
@@ -87,7 +87,8 @@ class OnDemandExecutor:
             self._inner.cancel(ids)
 
     def ask_to_stop(self) -> None:
-        """Nothing before the start."""
+        """Whatever starts after this is stopped at once."""
+        self._stop_wanted = True
         self._first_is_off = self._first is not None
         if self._inner:
             self._inner.ask_to_stop()

@@ -22,12 +22,13 @@ from orchestrator.executors.protocol import (
     Taken,
     WorkItem,
 )
-from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.ledger import Ledger
 from orchestrator.logs import about, worker_name
 from orchestrator.objective import Objective, Record, Segment, Site
 from orchestrator.redaction import one_line
 from orchestrator.sessions import Claims
 from orchestrator.telemetry import Metric, NullTelemetry, Telemetry
+from orchestrator.timed_points import TimedPoint
 
 _LOG = logging.getLogger(__name__)
 
@@ -128,10 +129,10 @@ class Replica:
     def _observed(self, item: WorkItem) -> Generator[None, None, Event]:
         if self._trace:
             return self._lost_because(item, self._trace)
+        self.done = self._saved = 0
         try:
             if self._ledger.is_complete(item.block_id):
                 return Finished(item.block_id, item.attempt)
-            self._saved = 0
             if not self._claims.claim(item.block_id, item.attempt):
                 return Taken(item.block_id, item.attempt)
             provide(self._plan.objective, item, self._plan.site)

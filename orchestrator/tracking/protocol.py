@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.ledger import TimedPoint
+from orchestrator.timed_points import TimedPoint
 
 DIFFERENCE = "difference."
 """What precedes a metric's name where the value is its difference to the baseline."""

@@ -58,5 +58,5 @@ def write_study(
         **more,
     }
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    path.write_text(yaml.safe_dump(study, sort_keys=False, default_flow_style=None))
     return path

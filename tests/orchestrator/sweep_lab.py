@@ -73,11 +73,13 @@ class DisorderedExecutor:
 class Watching:
     """Remembers what it was told."""
 
-    def __init__(self):
+    def __init__(self, on_stage=lambda: None):
         self.stages, self.progress, self.ended, self.pruned = [], [], [], []
+        self.on_stage = on_stage
 
     def preparing(self, stage, done, total):
         self.stages.append((stage, done, total))
+        self.on_stage()
 
     def progressed(self, n_units, total):
         self.progress.append((n_units, total))
@@ -93,7 +95,8 @@ class Lab:
     """Runs studies in one home, and counts the units that run.
 
     ``stop_at`` and ``kill_at`` are counts of units after which, within the next run, the user
-    asks to stop or the driver dies; both are forgotten afterwards.
+    asks to stop or the driver dies; both are forgotten afterwards. To stop at 0 is to stop while
+    something is prepared.
     """
 
     def __init__(self, folder: Path, services: Services | None = None) -> None:
@@ -119,7 +122,8 @@ class Lab:
         checkpoint_every_s=1.0,
         clock=time.monotonic,
     ):
-        self.units, self.watcher, stop = [], Watching(), StopRequest()
+        self.units, stop = [], StopRequest()
+        self.watcher = Watching(lambda: stop.ask() if self.stop_at == 0 else None)
 
         def on_unit(stream, position):
             if len(self.units) == self.kill_at:

@@ -6,8 +6,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Point, Record, Resume, Segment
+from orchestrator.timed_points import TimedPoint
 
 BLOCK = "ab" + "0" * 62
 RECORDS = [

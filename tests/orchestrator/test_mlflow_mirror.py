@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.ledger import TimedPoint
 from orchestrator.objective import Point
+from orchestrator.timed_points import TimedPoint
 from orchestrator.tracking.mlflow_mirror import MlflowMirror
 from orchestrator.tracking.protocol import StudyHeader, TrialEnd, TrialHeader
 

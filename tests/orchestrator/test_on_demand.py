@@ -5,6 +5,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.executors.protocol import Finished, Interrupted, WorkItem
 from orchestrator.executors.replica import ReplicaPlan
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Site
 
 
@@ -54,6 +55,14 @@ def test_an_explicit_start_counts(lab):
     lab.executor.start()
     lab.executor.start()
     assert lab.n_made == 1
+
+
+def test_a_wish_to_stop_while_it_starts_holds_for_what_starts_it(lab):
+    executor = lab.executor = OnDemandExecutor(lambda: [lab._make(), executor.ask_to_stop()][0])
+    executor.launch(WorkItem("a", 0, toy_params(), (0,), 1))
+    assert lab.n_made == 1
+    assert executor.poll(0) == [Interrupted("a", 1)]
+    assert not Ledger(lab.plan.ledger_uri).is_complete("a")
 
 
 class SlowStart(InlineExecutor):

@@ -122,6 +122,29 @@ def test_failed_trials_come_back_with_their_reason(lab):
     assert lab.shown() == before
 
 
+def test_pruned_trials_come_back_as_such(lab):
+    spec = study(
+        base={"streams": 2, "units": 4},
+        search={
+            "trials": 8,
+            "sampler": "random",
+            "parallel": 2,
+            "space": {"weight": {"low": 0.0, "high": 1.0}, "seed": {"low": 0, "high": 3}},
+            "objectives": {"score": "maximize"},
+            "pruner": {"name": "median", "startup_trials": 2, "warmup_steps": 1},
+        },
+        resources={"checkpoint_every_s": 0.0},
+    )
+    lab.run(spec, checkpoint_every_s=0.0)
+    assert "pruned" in lab.states
+    before = lab.shown()
+    lab.rebuild("done")
+    assert lab.shown() == before  # what is there stays
+    lab.lose_mlflow()
+    lab.rebuild("done")
+    assert lab.shown() == before
+
+
 def test_a_study_that_was_interrupted_shows_what_had_begun(lab):
     lab.stop_at = 7  # in the first block of the second trial
     assert lab.run(STUDY).state == "interrupted"

@@ -214,6 +214,17 @@ def test_what_is_logged_between_two_checkpoints_is_not_about_the_block(lab, ever
     ]
 
 
+def test_a_block_whose_ledger_is_away_from_the_start_has_done_nothing_yet(lab, monkeypatch):
+    assert lab.run() == Finished(BLOCK, 1)  # and leaves its position behind
+
+    def away(self, block_id):
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(Ledger, "is_complete", away)
+    event = lab.run(block="cd" + "0" * 62)
+    assert (event.fault, event.position) == ("storage", 0)
+
+
 def test_points_have_the_time_of_their_checkpoint(lab, clock):
     lab.on_unit = lambda position: setattr(clock, "now_s", 1000.0 + position)
     lab.run(streams=(0,))

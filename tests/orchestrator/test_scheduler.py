@@ -333,6 +333,19 @@ def test_a_ledger_that_is_away_is_waited_for_whatever_the_attempts_but_not_for_e
     executor.lose("a", fault="storage")
     [outcome] = scheduler.step(150).ended  # 100 s since it was missed first
     assert outcome.state is TrialState.FAILED
+    assert outcome.failure.why_final == "its ledger was away for longer than retry.patience_s"
+
+
+def test_tries_without_a_ledger_are_not_counted_against_the_block():
+    executor, scheduler = lab(trial(0, "a"), attempts=2, backoff_s=0)
+    for now_s, fault in enumerate(["storage"] * 5 + ["worker"]):
+        scheduler.step(now_s)
+        executor.lose("a", fault=fault)
+        assert scheduler.step(now_s) == NOTHING
+    scheduler.step(6)
+    executor.lose("a", fault="worker")
+    [outcome] = scheduler.step(6).ended
+    assert (outcome.failure.attempt, outcome.failure.why_final) == (2, "that was the last attempt")
 
 
 def test_a_worker_that_is_lost_in_between_ends_the_wait_for_the_ledger():

@@ -1,4 +1,5 @@
 import copy
+import json
 from dataclasses import asdict
 
 import pytest
@@ -342,3 +343,11 @@ def test_a_pruner_decides_which_trials_there_are_and_none_leaves_definitions_as_
     hashes = {definition_hash(search=search) for search in (SEARCH, median, halving)}
     assert len(hashes) == 3
     assert "pruner" not in definition_of(study(search=SEARCH))["search"]
+
+
+def test_a_study_is_the_same_after_it_was_remembered():
+    space = {"n": {"low": 0, "high": 5, "step": 1}, "x": {"low": 0.0, "high": 1}, "one": [1, 2.0]}
+    spec = study(search=SEARCH | {"space": space})
+    again = StudySpec.model_validate(json.loads(json.dumps(spec.model_dump(mode="json"))))
+    assert again.search.space["n"].whole and not again.search.space["x"].whole
+    assert content_hash(definition_of(again)) == content_hash(definition_of(spec))

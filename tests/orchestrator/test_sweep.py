@@ -480,6 +480,28 @@ def test_a_search_killed_at_every_unit_chooses_as_an_undisturbed_one(lab, search
     assert lab.book_states == ["COMPLETE"] * 14
 
 
+def test_a_search_stopped_when_nothing_of_it_runs_is_not_done(lab):
+    spec = search(base={"units": 2}, trials=6, parallel=1)
+    lab.stop_at = 2  # within the last unit of the first trial, which goes on to its end
+    assert lab.run(spec).state == "interrupted"
+    assert (lab.states, lab.memory["state"]) == (["complete"], "interrupted")
+    assert lab.run(spec).state == "done"
+    assert lab.states == ["complete"] * 6
+
+
+@pytest.mark.parametrize("spec", [GRID, search(trials=2)], ids=["planned", "search"])
+def test_a_study_stopped_while_it_prepares_has_done_nothing(lab, spec):
+    spec = study(**{**spec.model_dump(), "base": {**spec.base, "needs": "model"}})
+    lab.stop_at = 0
+    tracker = Remembering()
+    report = lab.run(spec, tracker=tracker)
+    assert (report.state, lab.units, lab.ledger.study("a")) == ("interrupted", [], None)
+    assert lab.watcher.stages == [("building", 1, 2)]
+    assert tracker.closed == ("interrupted", {}, {})
+    assert lab.run(spec).state == "done"
+    assert lab.states == ["complete", "complete"]
+
+
 def test_a_search_that_is_done_is_done_when_it_is_run_again(lab):
     lab.run(search(trials=3))
     tracker = Remembering()

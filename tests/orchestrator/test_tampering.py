@@ -6,9 +6,10 @@ import pytest
 from sweep_lab import Lab, study
 from test_ledger import BLOCK, content, files_of, flipped, put, resume_at, segment, torn
 
-from orchestrator.ledger import Ledger, TimedPoint
+from orchestrator.ledger import Ledger
 from orchestrator.objective import Point
 from orchestrator.results import StudyResults
+from orchestrator.timed_points import TimedPoint
 
 DEEP = b"[" * 100_000
 HOSTILE = [b"", b"\xff\xfe", b"null", b"3", b'"x"', b"[]", b"[3]", b"{}", b'{"a": []}', DEEP]
