@@ -4,9 +4,11 @@ import contextlib
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,7 @@ from orchestrator.redaction import one_line
 _PROGRESS_EVERY_S = 1.0
 _PREPARE_POLL_S = 0.2
 _PREPARE_ATTEMPTS = 3
-_MOST_FAILED_STARTS = 10  # in a row
+_MOST_FAILED_STARTS = 10  # in a row, each of actors that began after the one before
 _GROW_EVERY_S = 5.0
 
 _LOG = logging.getLogger(__name__)
@@ -37,12 +39,16 @@ _Method = TypeVar("_Method", bound=Callable[..., object])
 
 def _control(method: _Method) -> _Method:
     """Let a method answer while a block runs."""
-    marked: _Method = ray.method(concurrency_group="control")(method)
+    return _in_thread("control", method)
+
+
+def _in_thread(name: str, method: _Method) -> _Method:
+    marked: _Method = ray.method(concurrency_group=name)(method)
     return marked
 
 
 class _Actor:
-    """The Ray side of a replica: work in one thread, control in another."""
+    """The Ray side of a replica: work in one thread, control in another, life in a third."""
 
     def __init__(self, plan: ReplicaPlan) -> None:
         self._plan = plan
@@ -83,13 +89,20 @@ class _Actor:
     def stop(self) -> None:
         self._replica.stop_asked = True
 
+    @partial(_in_thread, "life")
+    def live(self) -> None:
+        """Never answer: whoever waits for it learns when this process is gone."""
+        threading.Event().wait()
+
 
 @dataclass(eq=False)
 class _Member:
     """One actor of the pool, and what it is busy with."""
 
     handle: Any
+    life: Any  # answered, with an error, once the actor is gone
     coming: Any  # answered once the actor is up; None from then on
+    born_s: float
     place: tuple[str, str] = ("", "")  # worker and log file, once it is up
     item: WorkItem | None = None
     reference: Any = None
@@ -143,7 +156,7 @@ class RayExecutor:
         self._members: list[_Member] = []
         self._ledger = Ledger(plan.ledger_uri)
         self._loads_of_the_gone = self._failed_starts = 0
-        self._progress_at = self._grown_at = 0.0
+        self._progress_at = self._grown_at = self._start_failed_s = 0.0
         self._started_ray = False
         self._targets: Path | None = None
         self._stop_wanted = False
@@ -227,6 +240,7 @@ class RayExecutor:
         self._grow()
         watched = {member.reference: member for member in self._members if member.item is not None}
         watched |= {member.coming: member for member in self._members if member.coming is not None}
+        watched |= {member.life: member for member in self._members if member.is_free}
         if not watched:
             time.sleep(timeout_s)  # whoever polls has nothing to do before then either
             return []
@@ -239,6 +253,9 @@ class RayExecutor:
             member = watched[reference]
             if reference is member.coming:
                 self._welcome(member)
+            elif reference is member.life:
+                _LOG.warning("an idle replica is gone: %s", member.place[0])
+                self._replace(member)
             else:
                 events.append(self._collect(member))
         return events
@@ -327,7 +344,9 @@ class RayExecutor:
             self._failed_starts = 0
         except RayError as error:
             _LOG.warning("a replica could not start: %s", one_line(error))
-            self._failed_starts += 1
+            if member.born_s > self._start_failed_s:  # a node that goes takes all that start on it
+                self._failed_starts += 1
+                self._start_failed_s = time.monotonic()
             if self._failed_starts >= _MOST_FAILED_STARTS:
                 raise WorkerLostError(f"no replica can start: {error}") from error
             if member.item is None:
@@ -351,7 +370,7 @@ class RayExecutor:
             self._members.append(self._new_member())
 
     def _new_member(self) -> _Member:
-        actor = ray.remote(concurrency_groups={"control": 1})(_Actor).options(
+        actor = ray.remote(concurrency_groups={"control": 1, "life": 1})(_Actor).options(
             num_cpus=self._settings.cpus,
             num_gpus=self._settings.gpus,
             max_restarts=0,
@@ -359,4 +378,4 @@ class RayExecutor:
             **self._settings.options,
         )
         handle = actor.remote(self._plan)
-        return _Member(handle, handle.place.remote())
+        return _Member(handle, handle.live.remote(), handle.place.remote(), time.monotonic())

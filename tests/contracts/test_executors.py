@@ -2,15 +2,16 @@
 
 import itertools
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import toy_objective
-from toy_objective import ToyObjective, following, toy_params
+from toy_objective import FragileToyObjective, ToyObjective, following, toy_params
 
-from orchestrator.errors import Problem
+from orchestrator.errors import Problem, WorkerLostError
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.executors.protocol import (
@@ -372,3 +373,40 @@ class TestRayExecutor:
         again = WorkItem(item.block_id, item.trial, item.params, item.streams, 2)
         assert lab.one(again) == Finished(item.block_id, 2)
         assert values_of(lab.ledger, item.block_id) == expected_values(item.trial)
+
+    def test_processes_that_end_while_they_are_idle_are_replaced_before_they_get_work(self, lab):
+        executor = lab.executor
+        lab.all_up(executor)
+        for member in executor._members:
+            os.kill(int(member.place[0].rpartition(":")[2]), signal.SIGKILL)
+        deadline = time.monotonic() + _PATIENCE_S
+        while executor.free:
+            assert time.monotonic() < deadline
+            assert executor.poll(0.2) == []
+        lab.all_up(executor)
+        items = [lab.item(), lab.item()]
+        events = lab.run(*items)
+        assert {(type(event), event.attempt) for event in events} == {(Finished, 1)}
+
+    def fragile(self, lab, n_actors, n_deaths):
+        objective = FragileToyObjective(folder=str(lab.folder), n_deaths=n_deaths)
+        executor = lab._make(replace(lab.plan, objective=objective), n_actors)
+        executor.start()
+        return executor
+
+    def test_processes_that_end_together_while_they_start_are_one_failure(self, lab, monkeypatch):
+        monkeypatch.setattr("orchestrator.executors.ray_pool._MOST_FAILED_STARTS", 2)
+        executor = self.fragile(lab, 3, n_deaths=3)
+        try:
+            lab.all_up(executor)
+        finally:
+            executor.close()
+
+    def test_processes_that_never_start_are_given_up(self, lab, monkeypatch):
+        monkeypatch.setattr("orchestrator.executors.ray_pool._MOST_FAILED_STARTS", 2)
+        executor = self.fragile(lab, 1, n_deaths=9)
+        try:
+            with pytest.raises(WorkerLostError, match="no replica can start"):
+                lab.all_up(executor)
+        finally:
+            executor.close()

@@ -1,5 +1,6 @@
 """A small real objective: a running number per stream, and every trouble that work can make."""
 
+import contextlib
 import copy
 import errno
 import functools
@@ -91,6 +92,21 @@ class ToyObjective:
 
     def dataset(self, params, cache):
         return {"toy-numbers": "0123abcd"}
+
+
+@dataclass(frozen=True)
+class FragileToyObjective(ToyObjective):
+    """The process of each of the first ``n_deaths`` workers ends while it starts."""
+
+    folder: str = ""
+    n_deaths: int = 0
+
+    def open(self, site):
+        for death in range(self.n_deaths):
+            with contextlib.suppress(FileExistsError):
+                Path(self.folder, f"death-{death}").touch(exist_ok=False)
+                os._exit(1)
+        return super().open(site)
 
 
 class ToyWorker:
