@@ -17,7 +17,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
 from orchestrator.outages import passing_over_outages
 from orchestrator.scheduler import Scheduler
-from orchestrator.sessions import Roster
+from orchestrator.sessions import Claims, Roster
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.surroundings import Surroundings
 from orchestrator.trials import BlockPlan, Failure, TrialState, TrialWork
@@ -53,19 +53,18 @@ def join_sweep(
         around: Executor and the rest; its tracker is left alone.
 
     Raises:
-        InputError: If nobody drives the study, or another version of it.
+        InputError: If nobody drives the study, or another version of it, or with other models or
+            data.
     """
     roster = Roster(ledger, spec.study, "joined", around.clock)
     roster.watch()
     _check(spec, ledger, roster)
-    roster.enter()
-    helper = _Helper(spec, objective, ledger, around, roster)
-    try:
-        return helper.run()
-    finally:
-        helper.executor.close()
-        with passing_over_outages("the ledger"):  # others will find out
-            roster.leave()
+    with roster.listed():
+        helper = _Helper(spec, objective, ledger, around, roster)
+        try:
+            return helper.run()
+        finally:
+            helper.executor.close()
 
 
 def _check(spec: StudySpec, ledger: Ledger, roster: Roster) -> None:
@@ -99,6 +98,8 @@ class _Helper:
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._patience = around.patience(roster, spec.retry.patience_s)
         self._open: dict[int, bool] = {}  # the trials that were submitted here
+        self._blocks: dict[int, list[str]] = {}  # theirs
+        self._claims = Claims(ledger, roster.own.name)
         self._failures: list[Failure] = []
         self._total = 0
 
@@ -106,7 +107,7 @@ class _Helper:
         around, read_s = self._around, float("-inf")
         is_open = True
         while True:
-            if is_open and around.clock() - read_s >= _READ_EVERY_S:
+            if around.clock() - read_s >= _READ_EVERY_S:
                 read_s = around.clock()
                 is_open = self._patience("the ledger", self._read)
             if around.stop.asked:
@@ -115,12 +116,15 @@ class _Helper:
                 return self._report()
             for outcome in self._scheduler.step(around.clock(), around.poll_s).ended:
                 if outcome.failure is not None:
-                    self._failures.append(outcome.failure)
+                    self._give_up(outcome.failure)
             under_way = sum(sign.done for sign in self.executor.progress().values())
             around.watcher.progressed(self._scheduler.units_executed + under_way, self._total)
 
     def _read(self) -> bool:
-        """Take over what is new in the study's memory; return whether more may come."""
+        """Take over what is new in the study's memory; return whether more may come.
+
+        The main driver may be there before its study is noted as running, and after.
+        """
         self._roster.beat()
         memory = self._ledger.study(self._name)
         if memory is None:
@@ -133,13 +137,22 @@ class _Helper:
             elif self._open.get(number) and state in (TrialState.PRUNED, TrialState.FAILED):
                 self._open[number] = False
                 self._scheduler.prune(number)  # nobody waits for the rest
-        return bool(memory["state"] == "running") and self._roster.main_driver() is not None
+        return self._roster.main_driver() is not None
+
+    def _give_up(self, failure: Failure) -> None:
+        """Leave a trial that failed here to the main driver."""
+        if failure.problems:
+            raise InputError(self._name, failure.problems, "Blocks that are complete are kept.")
+        self._failures.append(failure)
+        with passing_over_outages("the ledger"):  # its claims end with this session
+            self._claims.release_all(self._blocks[failure.trial])
 
     def _submit(self, trial: Mapping[str, Any]) -> None:
         blocks = tuple(
             BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
             for block in trial["blocks"]
         )
+        self._blocks[trial["number"]] = [block.block_id for block in blocks]
         complete = set(self._ledger.complete_among(block.block_id for block in blocks))
         missing = [block for block in blocks if block.block_id not in complete]
         self._n_waiting = max(self._n_waiting, len(missing))
@@ -154,5 +167,6 @@ class _Helper:
         else:
             memory = self._ledger.study(self._name)
             gone = self._roster.main_driver() is None
-            state = "orphaned" if memory and memory["state"] == "running" and gone else "done"
+            is_over = memory is None or memory["state"] in ("done", "failed")
+            state = "orphaned" if gone and not is_over else "done"
         return JoinReport(state, self._scheduler.blocks_executed, tuple(self._failures))

@@ -6,8 +6,9 @@ so that clocks need not agree, and may jump. On one machine the process table te
 
 import os
 import socket
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ LEASE_S = 30.0
 BEAT_EVERY_S = 2.0
 _FOLDER = "sessions"
 _WATCH_EVERY_S = 1.0
+_RIVALS_LOOK_S = 5.0  # by when whoever has entered has looked for rivals
+_LAST_BEAT_S = 5.0  # what is waited for a beat under way
+_UNKNOWN = "unknown"
 Role = Literal["main", "joined"]
 
 
@@ -69,9 +73,31 @@ class Roster:
         self._ledger, self._clock, self._lease_s = ledger, clock, lease_s
         self.own = Session(f"{role}-{uuid.uuid4().hex}", study, role, _place(), _process())
         self._beat = 0
+        self._writing = threading.Lock()
         self._beat_at = float("-inf")
         self._watched_at = float("-inf")
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was new
+
+    @contextmanager
+    def listed(self) -> Iterator[None]:
+        """Be on the roster, within the context, whatever else this process is busy with."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_EVERY_S):
+                with passing_over_outages("the ledger"):
+                    self._write()
+
+        self.enter()
+        pulse = threading.Thread(target=beat, name="pulse", daemon=True)
+        pulse.start()
+        try:
+            yield
+        finally:
+            over.set()
+            pulse.join(_LAST_BEAT_S)
+            with passing_over_outages("the ledger"):  # others will find out
+                self.leave()
 
     def enter(self) -> None:
         """Tell that this driver lives."""
@@ -106,14 +132,25 @@ class Roster:
 
     def main_driver(self) -> Session | None:
         """Return who drives this study, if anybody else does."""
-        same = (s for s in self.others() if s.study == self.own.study and s.role == "main")
-        return next(same, None)
+        return next(self._main_drivers(), None)
 
     def bury_main_drivers(self) -> None:
         """Strike off all other main drivers of the study: this one holds its lock."""
-        for other in self.others():
-            if other.study == self.own.study and other.role == "main":
-                self._ledger.forget_note(_FOLDER, other.name)
+        for other in self._main_drivers():
+            self._ledger.forget_note(_FOLDER, other.name)
+
+    def yield_to_rivals(self, sleep: Callable[[float], None]) -> None:
+        """Be the only main driver that has entered, or none: of two at once the first by name.
+
+        Raises:
+            StudyBusyError: If another one is.
+        """
+        rivals = [other.name for other in self._main_drivers()]
+        if rivals and self.own.name < min(rivals):
+            sleep(_RIVALS_LOOK_S)  # they have seen this one, too, unless they came long before
+            rivals = [other.name for other in self._main_drivers()]
+        if rivals:
+            raise StudyBusyError(self.own.study, self._ledger.uri)
 
     def wait_until_alone(self, sleep: Callable[[float], None]) -> None:
         """Wait until no other main driver of this study can be alive.
@@ -129,9 +166,13 @@ class Roster:
             sleep(_WATCH_EVERY_S)
             self.watch()
 
+    def _main_drivers(self) -> Iterator[Session]:
+        return (s for s in self.others() if s.study == self.own.study and s.role == "main")
+
     def _is_gone(self, other: Session, now_s: float) -> bool:
-        if other.place == self.own.place:
-            return not _lives(other.process)
+        lives = _lives(other.process) if other.place == self.own.place else None
+        if lives is not None:
+            return not lives
         beat, since_s = self._seen.get(other.name, (-1, now_s))
         if beat != other.beat:
             self._seen[other.name] = (other.beat, now_s)
@@ -139,9 +180,10 @@ class Roster:
         return now_s - since_s > self._lease_s
 
     def _write(self) -> None:
-        self._beat += 1
-        self._beat_at = self._clock()
-        self._ledger.note(_FOLDER, self.own.name, {**asdict(self.own), "beat": self._beat})
+        with self._writing:
+            self._beat += 1
+            self._beat_at = self._clock()
+            self._ledger.note(_FOLDER, self.own.name, {**asdict(self.own), "beat": self._beat})
 
 
 @contextmanager
@@ -161,12 +203,10 @@ def present(roster: Roster, sleep: Callable[[float], None], *, is_alone: bool) -
         roster.bury_main_drivers()
     else:
         roster.wait_until_alone(sleep)
-    roster.enter()
-    try:
+    with roster.listed():
+        if not is_alone:
+            roster.yield_to_rivals(sleep)
         yield
-    finally:
-        with passing_over_outages("the ledger"):  # others will find out
-            roster.leave()
 
 
 class Claims:
@@ -191,6 +231,18 @@ class Claims:
         """Whether a block is still this attempt's."""
         found = self._ledger.read_note(_claim(block_id), "claim")
         return bool(found == {"session": self._session, "attempt": attempt})
+
+    def release(self, block_id: str, attempt: int) -> None:
+        """Let others have a block, if it is still this attempt's."""
+        if self.holds(block_id, attempt):
+            self._ledger.forget_note(_claim(block_id), "claim")
+
+    def release_all(self, block_ids: Iterable[str]) -> None:
+        """Let others have all of these blocks that this session claimed, by whatever attempt."""
+        for block_id in block_ids:
+            found = self._ledger.read_note(_claim(block_id), "claim")
+            if isinstance(found, dict) and found.get("session") == self._session:
+                self._ledger.forget_note(_claim(block_id), "claim")
 
     def _is_anothers(self, block_id: str, attempt: int) -> bool:
         found = self._ledger.read_note(_claim(block_id), "claim")
@@ -221,9 +273,11 @@ def _process() -> str:
     return f"{os.getpid()}@{_start_of(os.getpid())}"
 
 
-def _lives(process: str) -> bool:
-    """Whether a process of this machine is the one that it was."""
+def _lives(process: str) -> bool | None:
+    """Whether a process of this machine is the one that it was; None where nobody can tell."""
     number, _, start = process.partition("@")
+    if start == _UNKNOWN:
+        return None
     return number.isdigit() and _start_of(int(number)) == start
 
 
@@ -232,6 +286,6 @@ def _start_of(pid: int) -> str:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return "" if Path("/proc/self").exists() else "unknown"
+        return "" if Path("/proc/self").exists() else _UNKNOWN
     state, *rest = stat.rpartition(")")[2].split()
     return "" if state in "ZX" else rest[18]

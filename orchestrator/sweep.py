@@ -26,7 +26,7 @@ from orchestrator.scheduler import Scheduler
 from orchestrator.search.book import TrialBook
 from orchestrator.search.judging import Course
 from orchestrator.search.pruning import Pruning
-from orchestrator.sessions import Roster
+from orchestrator.sessions import Claims, Roster
 from orchestrator.spec import StudySpec, definition_of
 from orchestrator.study_record import Entry, StudyRecord
 from orchestrator.surroundings import Surroundings
@@ -132,6 +132,7 @@ class _Sweep:
 
     def __init__(self, record: StudyRecord, around: Surroundings, roster: Roster) -> None:
         self._record, self._around, self._roster = record, around, roster
+        self._claims = Claims(record.ledger, roster.own.name)
         self.executor = OnDemandExecutor(
             lambda: around.make_executor(
                 record.blocks_missing or self._blocks_ahead, roster.own.name
@@ -320,6 +321,8 @@ class _Sweep:
                 raise InputError(self._record.spec.study, failure.problems, _STOPPED)
             entry.failure = f"{failure.reason}\n{failure.details}".strip()
             self._failures.append(failure)
+            with passing_over_outages(_LEDGER):  # its claims end with this session
+                self._claims.release_all(block.block_id for block in entry.blocks)
             _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
         end = self.patience(_LEDGER, lambda: self._record.trial_end(entry))
         values = [end.metrics.get(name) for name in self.directions]

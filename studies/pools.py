@@ -29,12 +29,14 @@ class PoolWish:
         actors: Number of Ray actors; None takes the study's, or as many as fit.
         address: A running cluster; None for a private Ray on this machine.
         wait_s: How long nodes of the cluster may still be starting.
+        helps: Whether another driver named the blocks, perhaps on another machine.
     """
 
     executor: ExecutorName
     actors: int | None = None
     address: str | None = None
     wait_s: float = 0.0
+    helps: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def room_here(spec: StudySpec) -> Room:
 def _site(spec: StudySpec, home: Home, wish: PoolWish, device: str) -> Site:
     resources, home_cache = spec.resources, home.cache.resolve()
     cache = home_cache if resources.cache is None else Path(resources.cache)
-    elsewhere = wish.address is not None or cache != home_cache
+    elsewhere = wish.address is not None or wish.helps or cache != home_cache
     return Site(
         cache, device, resources.threads, resources.cache_gib, home_cache if elsewhere else None
     )

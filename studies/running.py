@@ -3,6 +3,7 @@
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,7 @@ def help_study(
     Raises:
         InputError: If nobody runs the study, or another version of it.
     """
+    wish = replace(wish, helps=True)
     with room_for(spec, wish) as room:
         around = surroundings(spec, objective, home, watcher, NullTracker(), wish, room)
         with stopping_on_signals(around.stop) as stopped:

@@ -34,15 +34,15 @@ def lab(tmp_path, optuna_db):
 class Helper:
     """A joined driver in this process; stops after so many blocks, or looks at its work."""
 
-    def __init__(self, lab, *, n_blocks=None, n_looks=None):
+    def __init__(self, lab, *, n_blocks=None, n_looks=None, objective=ToyObjective):
         self.lab, self.units, self.n_blocks, self.n_looks = lab, [], n_blocks, n_looks
-        self.stop = StopRequest()
+        self.stop, self.objective = StopRequest(), objective
 
     def join(self, spec=GRID):
-        objective = ToyObjective(lambda stream, position: self.units.append((stream, position)))
+        objective = self.objective(lambda stream, at: self.units.append((stream, at)))
 
         def make(n_blocks, session):
-            site = Site(self.lab.home.cache, "cpu", 1)
+            site = Site(self.lab.home.cache, "cpu", 1, origin=self.lab.home.cache)
             every_s = spec.resources.checkpoint_every_s
             plan = ReplicaPlan(objective, self.lab.home.ledger, site, every_s, session)
             return InlineExecutor(plan)
@@ -76,7 +76,7 @@ def test_nobody_is_helped_where_nobody_runs_the_study(lab):
         Helper(lab).join()
 
 
-def helped(lab, helper, spec=GRID):
+def helped(lab, helper, spec=GRID, *, driven=GRID):
     """Run a study whose driver, in its first block, is joined by a helper."""
     reports = []
 
@@ -86,7 +86,7 @@ def helped(lab, helper, spec=GRID):
             reports[0] = helper.join(spec)
 
     lab.meanwhile = join
-    return lab.run(GRID), reports[0]
+    return lab.run(driven), reports[0]
 
 
 def test_what_a_helper_has_run_is_not_run_again(lab, tmp_path_factory):
@@ -114,9 +114,14 @@ def test_another_version_of_the_study_is_not_joined(lab):
         helped(lab, Helper(lab), study(sweep={"weight": [1.0, 3.0]}))
 
 
-def test_a_helper_whose_driver_is_gone_finishes_what_it_knows_and_says_so(lab):
-    lab.kill_at = 4
-    with pytest.raises(Killed):
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+def test_a_helper_whose_driver_is_gone_finishes_what_it_knows_and_says_so(lab, state):
+    if state == "running":
+        lab.kill_at = 4
+        with pytest.raises(Killed):
+            lab.run(GRID)
+    else:  # the next driver has not noted yet that it runs
+        lab.stop_at = 4
         lab.run(GRID)
     left = Roster(lab.ledger, "a", "main", lambda: 0.0)
     left.enter()
@@ -126,7 +131,7 @@ def test_a_helper_whose_driver_is_gone_finishes_what_it_knows_and_says_so(lab):
     report = helper.join()
     assert report.state == "orphaned"
     assert report.blocks_executed == 3
-    assert lab.memory["state"] == "running"  # that is for the next driver to say
+    assert lab.memory["state"] == state  # that is for the next driver to say
     lab.run(GRID)
     assert lab.units == []
 
@@ -188,8 +193,54 @@ def test_a_helper_leaves_a_trial_that_has_ended(lab, state):
             memory = lab.memory
             memory["trials"][0]["state"] = state
             lab.ledger.remember_study("a", {**memory, "state": "done"})
+            roster.leave()
 
     helper.progressed = end_the_trial
     report = helper.join(spec)
     assert (report.state, report.blocks_executed) == ("done", 0)
     assert 3 <= len(helper.units) < 20
+
+
+def claims(lab):
+    return list((lab.folder / "ledger" / "work").glob("*/claim.json"))
+
+
+def test_what_fails_on_a_helper_is_free_for_the_driver(lab, tmp_path):
+    spec = study(sweep={"weight": [1.0, 2.0]}, base={"raise_at": 1, "once": str(tmp_path / "once")})
+    (tmp_path / "once").mkdir()
+    helper, left = Helper(lab), []
+
+    def look_at_claims(n_units, total):
+        left.append(claims(lab))
+        if helper.units and len(left) > 5:
+            helper.stop.ask()
+
+    helper.progressed = look_at_claims
+    report, joined = helped(lab, helper, spec, driven=spec)
+    assert [failure.trial for failure in joined.failures] == [1]
+    assert len(left[-1]) == 1  # the driver's own, of the block in which it was joined
+    assert report.state == "done"
+
+
+class OtherModels(ToyObjective):
+    def identity(self, params, cache):
+        return {**super().identity(params, cache), "model": "trained on another processor"}
+
+
+def test_a_helper_with_other_models_does_nothing(lab, tmp_path_factory):
+    alone = Lab(tmp_path_factory.mktemp("alone"))
+    alone.run(GRID)
+    helper = Helper(lab, objective=OtherModels)
+    seen = []
+
+    def join():
+        if not seen:
+            seen.append(None)
+            with pytest.raises(InputError, match="not those that the driver found"):
+                helper.join()
+
+    lab.meanwhile = join
+    assert lab.run(GRID).state == "done"
+    assert helper.units == []
+    assert lab.result_files() == alone.result_files()
+    assert len(lab.units) == 12

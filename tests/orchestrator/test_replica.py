@@ -374,6 +374,16 @@ def test_what_was_done_before_an_exception_need_not_be_done_again(lab, every_uni
 # -- traces -------------------------------------------------------------------------------
 
 
+def test_a_block_that_does_not_go_on_here_is_free_for_others(lab, every_unit):
+    claim = lab.folder / "ledger" / "work" / BLOCK / "claim.json"
+    lab.on_unit = lambda position: position == 3 and lab.replica.cancel(BLOCK)
+    assert lab.run() == Interrupted(BLOCK, 1)
+    assert not claim.exists() and lab.ledger.position(BLOCK) == 4
+    lab.on_unit = lambda position: claim.exists() or pytest.fail("it is not claimed")
+    assert isinstance(lab.run(raise_at=5, attempt=2), Failed)
+    assert not claim.exists()
+
+
 def test_nothing_is_kept_of_a_block_that_left_a_trace(lab, every_unit, undisturbed):
     assert lab.run(dirty_at=2) == Lost(BLOCK, 1, "the toy is not what it was")
     assert not lab.ledger.is_complete(BLOCK)

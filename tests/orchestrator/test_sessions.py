@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
+from orchestrator import sessions
 from orchestrator.errors import StudyBusyError
 from orchestrator.ledger import Ledger
 from orchestrator.sessions import BEAT_EVERY_S, Claims, Roster, present
@@ -152,6 +154,61 @@ def test_drivers_of_other_studies_and_those_who_help_are_no_obstacle(ledger, clo
         assert clock.now_s == 100
 
 
+def test_a_driver_is_listed_whatever_it_is_busy_with(ledger, clock, monkeypatch):
+    monkeypatch.setattr(sessions, "BEAT_EVERY_S", 0.02)
+    own = roster(ledger, clock)
+    with own.listed():
+        deadline = time.monotonic() + 20
+        while dict(ledger.notes("sessions"))[own.own.name]["beat"] < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert names(ledger) == set()
+    time.sleep(0.1)
+    assert names(ledger) == set()  # and stays off it
+
+
+def entered_together(ledger, clock, *, own, rival, stays):
+    """Enter between a rival's look at the roster and its entry."""
+    one, other = roster(ledger, clock), roster(ledger, clock, place="elsewhere")
+    one.own, other.own = replace(one.own, name=own), replace(other.own, name=rival)
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        if not stays:
+            other.leave()
+
+    def watch_late():
+        watch()
+        other.enter()
+
+    watch, one.wait_until_alone = one.watch, lambda sleep: watch_late()
+    with present(one, sleep, is_alone=False):
+        return names(ledger)
+
+
+def test_of_two_that_enter_at_once_one_yields(ledger, clock):
+    assert entered_together(ledger, clock, own="main-1", rival="main-2", stays=False) == {"main-1"}
+    with pytest.raises(StudyBusyError):
+        entered_together(ledger, clock, own="main-2", rival="main-1", stays=False)
+    assert names(ledger) == {"main-1"}
+
+
+def test_whoever_came_long_before_need_not_yield(ledger, clock):
+    with pytest.raises(StudyBusyError):
+        entered_together(ledger, clock, own="main-1", rival="main-2", stays=True)
+    assert names(ledger) == {"main-2"}
+
+
+def test_where_no_process_can_be_looked_up_the_lease_decides(ledger, clock):
+    other, own = roster(ledger, clock, process="17@unknown"), roster(ledger, clock)
+    other.enter()
+    own.watch()
+    clock.now_s += 10.1
+    assert names(ledger) == {other.own.name}
+    own.watch()
+    assert names(ledger) == set()
+
+
 def test_a_damaged_note_is_no_driver(ledger, clock):
     ledger.note("sessions", "odd", {"what": 1})
     assert list(roster(ledger, clock).others()) == []
@@ -184,6 +241,21 @@ def test_a_later_attempt_takes_a_block_from_an_earlier_one_and_not_the_other_way
     assert claims.claim(BLOCK, 1) and claims.claim(BLOCK, 2)
     assert not claims.claim(BLOCK, 1)
     assert claims.holds(BLOCK, 2) and not claims.holds(BLOCK, 1)
+
+
+def test_a_block_that_is_let_go_is_free(ledger, clock):
+    one, two = roster(ledger, clock), roster(ledger, clock)
+    one.enter()
+    first, second = Claims(ledger, one.own.name), Claims(ledger, two.own.name)
+    first.claim(BLOCK, 2)
+    first.release(BLOCK, 1)
+    second.release(BLOCK, 2)
+    second.release_all([BLOCK])
+    assert not second.claim(BLOCK, 1)
+    first.release(BLOCK, 2)
+    assert second.claim(BLOCK, 1)
+    second.release_all([BLOCK, "cd" * 32])
+    assert first.claim(BLOCK, 1)
 
 
 def test_a_claim_is_gone_with_the_block(ledger):
