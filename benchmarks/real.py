@@ -21,7 +21,7 @@ from orchestrator.home import Home
 from orchestrator.ledger import Ledger
 from orchestrator.results import StudyResults
 
-STUDY = "xnli-real"
+STUDY = "xnli_real"
 _EXIT_NO_DATA = 2
 _PICTURE_WIDTH = 1018  # as wide as the README's other curves
 

@@ -1,13 +1,14 @@
 """Base models by name: built here, in a folder, or on the hub."""
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import PositiveInt
 
 from mpn.data.corpus import Corpus
-from mpn.data.mini.recipe import base_model_path
+from mpn.data.mini.recipe import MiniRecipe, base_model_path
 from mpn.fingerprints import model_fingerprint
 from mpn.pretrained import check_pinned, fetch, find
 from mpn.settings import Settings
@@ -49,6 +50,21 @@ def check_model(settings: BackboneSettings) -> None:
             places=("backbone.name", "backbone.revision"),
             choices=_CHOICES,
         )
+
+
+def known_depth(settings: BackboneSettings) -> int | None:
+    """Return how many layers a model has, where that is known before it is loaded or built."""
+    if settings.name == "mini":
+        return MiniRecipe().n_layers
+    directory = None if settings.name == "scratch" else find(settings.name, settings.revision)
+    if directory is None:
+        return None
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        depth = config.get("num_hidden_layers", config.get("n_layers"))
+    except (OSError, ValueError, AttributeError):  # which is said when it is loaded
+        return None
+    return depth if isinstance(depth, int) else None
 
 
 def find_model(settings: BackboneSettings, corpus_digest: str, cache: Path) -> Path | None:

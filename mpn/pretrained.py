@@ -41,8 +41,8 @@ def check_pinned(name: str, revision: str | None, *, places: tuple[str, str], ch
         raise MpnInputError(
             places[1],
             f"{name!r} is no folder, and for the hub its revision is {revision}",
-            "make the folder; or for the hub give the 40 hexadecimal digits of a commit, which the "
-            "model's page lists under Files, History",
+            "train it (mpn finetune -o), or put it there; or for the hub give the 40 hexadecimal "
+            "digits of a commit, which the model's page lists under Files, History",
         )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.errors import InputError, Problem
 from orchestrator.redaction import conceal
 from orchestrator.services import Services, is_server
 
@@ -51,6 +52,14 @@ class Home:
         return self.path / "logs"
 
     def make(self) -> "Home":
-        """Create the folder; what it holds comes as it is needed."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Create the folder; what it holds comes as it is needed.
+
+        Raises:
+            InputError: If it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = Problem("--home", None, f"{str(self.path)!r}: {error}", "name another folder")
+            raise InputError("the command", [problem], "Nothing was done.") from error
         return self

@@ -177,7 +177,9 @@ class _Study:
             self._refuse_override("", f"the path {shown(path)} is too long", wanted)
             return
         if not equals or not all(path.split(".")):
-            self._refuse_override("", f"{shown(override)} is not path=value", "base.layer=3, say")
+            self._refuse_override(
+                "", f"{shown(override)} is not path=value", "base.streams.count=3, say"
+            )
             return
         if not text.strip():
             self._refuse_override(path, "no value", "null or '' if that is meant")

@@ -87,7 +87,7 @@ class Placement:
 
     def fitting(self, node: Node) -> int:
         """How many actors a node can hold when nothing else runs on it."""
-        if not all(_selects(selector, node.labels.get(k)) for k, selector in self.labels.items()):
+        if not all(selects(selector, node.labels.get(k)) for k, selector in self.labels.items()):
             return 0
         room = [
             _times(node.resources.get(name, 0.0), amount)
@@ -128,7 +128,7 @@ def _amount(name: str, value: float) -> str:
     return f"{value / _GIB:.1f} GiB" if name == "memory" else f"{value:g}"
 
 
-def _selects(selector: str, value: str | None) -> bool:
+def selects(selector: str, value: str | None) -> bool:
     """Whether a selector takes a value; one that is negated takes a label that is not there."""
     chosen = selector.removeprefix("!")
     if chosen.startswith("in("):

@@ -8,15 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.errors import InputError, Problem
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.nodes import CACHE_VARIABLE
 from orchestrator.executors.protocol import Executor, PrepareProgress
 from orchestrator.executors.replica import ReplicaPlan
 from orchestrator.home import Home
 from orchestrator.objective import Objective, Params, Site
-from orchestrator.placement import Node, Placement
+from orchestrator.placement import Node, Placement, selects
+from orchestrator.resources import ResourcesSpec
 from orchestrator.spec import StudySpec
 
+_ELSEWHERE = "a cluster that has it, named with --address"
 ExecutorName = Literal["ray", "inline"]
 
 
@@ -58,6 +61,8 @@ def room_for(spec: StudySpec, wish: PoolWish) -> Iterator[Callable[[], Room]]:
         InputError: If the cluster cannot be joined, or fits not a single actor.
     """
     if wish.address is None:
+        if wish.executor == "ray":
+            _refuse_what_is_not_here(spec.resources)
         yield lambda: room_here(spec)
         return
     from orchestrator.cluster import await_room, joined  # imports Ray, which takes seconds
@@ -137,6 +142,28 @@ def room_here(spec: StudySpec) -> Room:
     placement = Placement.of(spec.resources, gpus_around=gpus > 0)
     there = gpus / placement.gpus if placement.gpus else (os.cpu_count() or 1) / placement.cpus
     return Room(placement, int(there))
+
+
+def _refuse_what_is_not_here(resources: ResourcesSpec) -> None:
+    """Refuse actors that no private Ray on this machine could ever place."""
+    problems = []
+    if resources.gpus and (there := n_gpus()) < resources.gpus:
+        found = f"{resources.gpus:g} GPUs an actor, and this machine has {there}"
+        problems.append(Problem("resources.gpus", None, found, f"at most {there}, or {_ELSEWHERE}"))
+    custom = {key: f"{amount:g}" for key, amount in resources.custom.items()}
+    ours = {k: v for k, v in resources.labels.items() if not k.startswith("ray.io/")}
+    labels = {key: selector for key, selector in ours.items() if not selects(selector, None)}
+    for name, asked in (("custom", custom), ("labels", labels)):
+        if asked:
+            words = ", ".join(f"{key}: {value}" for key, value in asked.items())
+            found = f"{words}, which only nodes of a cluster have"
+            problems.append(Problem(f"resources.{name}", None, found, f"none, or {_ELSEWHERE}"))
+    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    if resources.memory_gib is not None and resources.memory_gib > memory_gib:
+        found = f"{resources.memory_gib:g} GiB an actor, and this machine has {memory_gib:.1f}"
+        problems.append(Problem("resources.memory_gib", None, found, f"less, or {_ELSEWHERE}"))
+    if problems:
+        raise InputError("the study", problems, "Nothing was launched.")
 
 
 def _site(spec: StudySpec, home: Home, wish: PoolWish, device: str) -> Site:

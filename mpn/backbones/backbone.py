@@ -19,6 +19,7 @@ from mpn.backbones.splits import BertLayers, OwnForward
 from mpn.edits import Text
 from mpn.errors import MpnInputError
 from mpn.fingerprints import model_fingerprint
+from mpn.layers import check_layer
 from mpn.patches import Activation
 from mpn.pretrained import load
 from mpn.tokenising import Tokeniser
@@ -161,18 +162,15 @@ class Backbone:
         """Whether nothing above a layer's FFN reads another position than [CLS]."""
         return layer == self.n_layers - 1 and self.head is not None
 
-    def layer_index(self, layer: int | Literal["last"]) -> int:
-        """Turn ``last`` or a number into a layer's index.
+    def layer_index(self, layer: int | Literal["last"], place: str = "editor.layer") -> int:
+        """Turn ``last`` or a number, which is written at that place, into a layer's index.
 
         Raises:
             MpnInputError: If there is no such layer.
         """
         if layer == "last":
             return self.n_layers - 1
-        if not 0 <= layer < self.n_layers:
-            raise MpnInputError(
-                "editor.layer", f"layer {layer}", f"layers are 0 to {self.n_layers - 1}, or last"
-            )
+        check_layer(layer, self.n_layers, place)
         return layer
 
     def tokenize(self, texts: Sequence[Text]) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ def layer_indices(backbone: Backbone, layers: Layers) -> list[int]:
         return list(range(backbone.n_layers))
     if layers == "last":
         return [backbone.n_layers - 1]
-    return sorted({backbone.layer_index(layer) for layer in layers})
+    return sorted({backbone.layer_index(layer, "editor.layers") for layer in layers})
 
 
 class WeightTraining(OutputTraining[RowsT]):

@@ -12,7 +12,13 @@ from rich.table import Table
 
 from orchestrator.errors import Problem
 from orchestrator.strict_yaml import read
-from studies.commands.options import EXIT_INTERRUPTED, HomeOption, at_home, home_of
+from studies.commands.options import (
+    EXIT_INTERRUPTED,
+    HomeOption,
+    at_home,
+    check_target,
+    home_of,
+)
 
 commands = typer.Typer()
 
@@ -71,6 +77,7 @@ def finetune(
     Exit codes: 0 done, 2 bad input, 130 interrupted.
     """
     place = home_of(home)
+    check_target("--out", out, kind="a folder")
     options, problems = _settings(data or [])
     if epochs is not None and steps is not None:
         problems.append(Problem("--epochs, --steps", None, "both are given", "give one of them"))

@@ -155,6 +155,7 @@ def _at_work(
     study: StudySpec, home: Home, log: Path
 ) -> Iterator[tuple[Objective, "ConsoleWatcher"]]:
     """Log and show progress, within the context, once the study's stores answer."""
+    home.make()
     check_reachable(home.services)
     from studies.objectives.registry import OBJECTIVES
     from studies.progress import ConsoleWatcher

@@ -12,7 +12,15 @@ from orchestrator.ledger import Ledger
 from orchestrator.moving import Moved, export_study, import_study, opened_archive
 from orchestrator.redaction import one_line
 from studies.commands.launching import say
-from studies.commands.options import HomeOption, at_home, home_of, memory_of, place_words
+from studies.commands.options import (
+    HomeOption,
+    at_home,
+    check_target,
+    home_of,
+    memory_of,
+    place_words,
+    usage_error,
+)
 
 commands = typer.Typer()
 
@@ -30,6 +38,8 @@ def sync(
     """Rebuild what MLflow has lost from the ledger; what it has stays as it is."""
     place = home_of(home)
     names = [study] if study else Ledger(place.ledger).study_names()
+    if not names:
+        raise usage_error("--home", str(place.path), "a home in which a study was run")
     for name in names:
         memory_of(name, place)
     from studies.running import mirror_again
@@ -55,6 +65,7 @@ def export_(
     """Write a study into one file: what it has found, and the work that is under way."""
     place = home_of(home)
     memory_of(study, place)
+    check_target("FILE", file, kind="a file")
     with nobody_else_drives(study, place):
         moved = export_study(Ledger(place.ledger), study, file)
     say(f"{file}: {_counted(moved)}. Go on elsewhere with: mpn import {file}")

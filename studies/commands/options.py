@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -93,9 +93,10 @@ def home_of(home: Path | None) -> Home:
     """Return the home that a command works in: by its options, or else by the environment.
 
     Raises:
-        InputError: If a service is named by what is no URI for it.
+        InputError: If a service is named by what is no URI for it, or the home cannot be one.
     """
     folder = home or Path(os.environ.get("MPN_HOME") or "mpn-home")
+    check_target("--home", folder, kind="a folder")
     return Home(folder, Services.of(_asked.get(), os.environ))
 
 
@@ -119,6 +120,28 @@ def usage_error(option: str, found: str, wanted: str) -> InputError:
     )
 
 
+def check_target(option: str, path: Path, *, kind: Literal["a file", "a folder"]) -> None:
+    """Refuse a place that cannot become, or is not, what a command is to write.
+
+    Args:
+        option: Where the user named it.
+        path: The place.
+        kind: What it is to be.
+
+    Raises:
+        InputError: If something else is there, or above it no folder that can be written to.
+    """
+    above = path if kind == "a folder" else path.parent
+    while not os.path.lexists(above) and above != above.parent:
+        above = above.parent
+    if kind == "a file" and path.is_dir():
+        raise usage_error(option, str(path), "a file; that is a folder")
+    if not above.is_dir():
+        raise usage_error(option, str(path), f"{kind}; {above} is a file")
+    if above != path and not os.access(above, os.W_OK):
+        raise usage_error(option, str(path), f"{kind} where it can be written; {above} cannot")
+
+
 def load_spec(spec: str, overrides: list[str]) -> StudySpec:
     """Read a study file, or one of those that come with the package."""
     from orchestrator.loading import load_study
@@ -128,14 +151,22 @@ def load_spec(spec: str, overrides: list[str]) -> StudySpec:
 
 
 def spec_path(spec: str) -> Path:
-    """Return the file that is meant: it may be the name of one that comes with the package."""
+    """Return the file that is meant: it may be the name of one that comes with the package.
+
+    Raises:
+        InputError: If it can only be such a name, and is none.
+    """
     from studies.running import bundled_specs
 
     path = Path(spec)
-    bundled = bundled_specs() / f"{spec}.yaml"
-    if "/" not in spec and not os.path.exists(spec) and os.path.exists(bundled):  # noqa: PTH110
-        return bundled
-    return path
+    if "/" in spec or path.suffix or os.path.exists(spec):  # noqa: PTH110
+        return path
+    known = sorted(one.stem for one in bundled_specs().glob("*.yaml"))
+    if spec not in known:
+        wanted = suggestion(spec, known, "Studies that come along")
+        found = "there is no such file, and no such study comes along"
+        raise InputError(spec, [Problem("", None, found, wanted)], "Nothing was launched.")
+    return bundled_specs() / f"{spec}.yaml"
 
 
 def check_format(form: str) -> None:

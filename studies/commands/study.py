@@ -43,6 +43,7 @@ from studies.commands.options import (
     SetOption,
     at_home,
     check_format,
+    check_target,
     home_of,
     load_spec,
     memory_of,
@@ -145,12 +146,16 @@ def plan(
             str(trial["blocks"]),
             str(trial["blocks_in_ledger"]),
         )
-    Console().print(table)
-    counts = content["totals"]
-    typer.echo(
-        f"{counts['trials']} trials, {counts['blocks']} blocks, {counts['units']} "
-        f"{content['unit']}; {counts['blocks_in_ledger']} blocks are in the ledger already."
-    )
+    if content["trials"]:
+        Console().print(table)
+    counts, unit = content["totals"], content["unit"]
+    if content["search"]:
+        typer.echo(f"{counts['trials']} trials, which are chosen as the search runs.")
+    else:
+        typer.echo(
+            f"{counts['trials']} trials, {counts['blocks']} blocks, {counts['units']} {unit}; "
+            f"{counts['blocks_in_ledger']} blocks are in the ledger already."
+        )
     if not content["prepared"]:
         typer.echo(
             "The base model is not here yet, or an editor not trained; that is done before the "
@@ -262,6 +267,7 @@ def report(
 
     place = home_of(home)
     target = out or own_file(place.path / "reports" / f"{study}.html")
+    check_target("--out", target, kind="a file")
     page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
@@ -272,7 +278,7 @@ def report(
 @at_home
 def ui(
     home: HomeOption = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Serve the MLflow UI over a home, on 127.0.0.1, unless a server does already."""
     place = home_of(home)

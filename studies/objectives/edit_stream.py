@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from mpn.data.sources import CONTENT, corpus_fingerprint, corpus_languages, load_corpus
 from mpn.editors.hypernetworks.settings import HypernetworkSettings
 from mpn.errors import MpnInputError
+from mpn.layers import check_layer
 from mpn.metrics.summary import EDIT_BY_EDIT, summarise
 from mpn.metrics.values import DIRECTIONS, MetricValue
-from mpn.model_sources import build_model, check_model, find_model, fingerprint
+from mpn.model_sources import build_model, check_model, find_model, fingerprint, known_depth
 from orchestrator.errors import Problem, location_of, problems_in
 from orchestrator.identity import canonical_json
 from orchestrator.objective import Params, Record, Site, Worker
@@ -149,7 +150,7 @@ def _problems(settings: EditStreamSettings) -> Iterator[Problem]:
     except MpnInputError as error:
         yield problem_of(error)
         return
-    for check in (_check_languages, lambda settings: check_model(settings.backbone)):
+    for check in (_check_languages, lambda settings: check_model(settings.backbone), _check_layers):
         try:
             check(settings)
         except MpnInputError as error:
@@ -168,6 +169,18 @@ def _check_languages(settings: EditStreamSettings) -> None:
     if isinstance(settings.editor, HypernetworkSettings):
         settings.editor.training.inner_languages([source, *targets])
     corpus_fingerprint(settings.dataset)
+
+
+def _check_layers(settings: EditStreamSettings) -> None:
+    """Refuse layers that the model does not have, where its depth is known by now."""
+    depth = known_depth(settings.backbone)
+    named = {"editor.layer": getattr(settings.editor, "layer", None)}
+    layers = getattr(settings.editor, "layers", None)
+    if isinstance(layers, list):
+        named |= {f"editor.layers[{i}]": layer for i, layer in enumerate(layers)}
+    for place, layer in named.items():
+        if depth is not None and isinstance(layer, int):
+            check_layer(layer, depth, place)
 
 
 def _without(params: Params, wrong: Sequence[tuple[str | int, ...]]) -> EditStreamSettings:

@@ -157,6 +157,58 @@ def test_three_mistakes_get_one_answer_and_nothing_is_launched(mpn, study, tmp_p
     assert not mpn.home.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "quickstart", "--home", "FILE"), "a folder; FILE is a file"),
+        (("status", "small", "--home", "FILE/home"), "a folder; FILE is a file"),
+        (("run", "quickstart", "--home", "/proc/home"), "name another folder"),
+        (("sync", "--home", "NEW"), "a home in which a study was run"),
+        (("finetune", "scratch", "-o", "FILE/model"), "a folder; FILE is a file"),
+        (("edit", "--text", "en=A claim.", "--label", "1", "-o", "FILE/a"), "a file; FILE is a"),
+        (("plan", "quickstrat"), "did you mean 'quickstart'?"),
+        (("run", "quickstart", "--home", "NEW", "--set", "resources.gpus=99"), "99 GPUs an actor"),
+        (
+            ("run", "quickstart", "--home", "NEW", "--set", "resources.custom={h100: 1}"),
+            "h100: 1, which only nodes of a cluster have",
+        ),
+    ],
+)
+def test_what_cannot_be_done_here_is_refused_with_its_reason(mpn, tmp_path, words, says):
+    names = {"FILE": str(tmp_path / "file"), "NEW": str(tmp_path / "new")}
+    (tmp_path / "file").touch()
+    for name, path in names.items():
+        words, says = [word.replace(name, path) for word in words], says.replace(name, path)
+    said = " ".join(mpn.without_home(*words, code=2).split())
+    assert says in said
+    assert "Nothing was" in said
+
+
+def test_pages_and_archives_go_where_files_can_be(home, tmp_path):
+    assert "a file; that is a folder" in home("report", "small", "-o", tmp_path, code=2)
+    assert "a file; that is a folder" in home("export", "small", tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("place", "layer"),
+    [("base.editor.layer", "2"), ("base.editor", "{name: finetune, layers: [0, 9]}")],
+)
+def test_a_layer_that_the_model_does_not_have_is_found_before_anything_starts(mpn, layer, place):
+    said = mpn("plan", "quickstart", "--set", f"{place}={layer}", code=2)
+    assert "layers are 0 to 1, or last" in said
+    if place == "base.editor":
+        assert "editor.layers[1]: layer 9" in said
+
+
+def test_a_study_is_called_as_its_file():
+    for path in bundled_specs().glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())["study"] == path.stem
+
+
+def test_a_search_is_planned_without_its_trials(mpn):
+    assert "24 trials, which are chosen as the search runs." in mpn("plan", "search")
+
+
 def test_a_study_that_was_never_run_is_not_found(home):
     said = home("table", "smal", code=2)
     assert "'smal' is not here" in said

@@ -76,7 +76,7 @@ def test_cached_logits_of_the_real_base_model_equal_the_full_models(demo, tmp_pa
 def test_real_xnli_rows_are_edited_in_fifteen_languages(tmp_path):
     mpn = CommandLine(tmp_path / "home")
     mpn("run", "xnli_smoke", "--executor", "inline")
-    rows = mpn.json("table", "xnli-smoke", "--format", "json")
+    rows = mpn.json("table", "xnli_smoke", "--format", "json")
     assert [row["metrics"]["reliability"]["mean"] for row in rows] == [1.0, 1.0, 1.0]
     languages = {n.split("/")[1] for n in rows[0]["metrics"] if n.startswith("locality/")}
     assert len(languages) == 15

@@ -26,7 +26,7 @@ def test_two_paired_languages_reach_further_and_stay_local(tmp_path):
     mpn = CommandLine(tmp_path / "home")
     overrides = [word for path, value in PART.items() for word in ("--set", f"{path}={value}")]
     mpn("run", "xnli_real", "--executor", "inline", *overrides)
-    alone, paired = mpn.json("table", "xnli-real", "--format", "json")
+    alone, paired = mpn.json("table", "xnli_real", "--format", "json")
     assert paired["difference"]["cross_lingual_generality"]["mean"] >= 0.10
     assert paired["difference"]["cross_lingual_generality_unseen"]["mean"] > 0
     for row in (alone, paired):

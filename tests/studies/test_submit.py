@@ -36,7 +36,8 @@ def study(tmp_path):
         (("quickstart", *HOME, "--env", "A=b"), "--env: A=..."),
         (("quickstart", *HOME, "--env", "a b"), "--env: 'a b'"),
         (("quickstart", *HOME, "--env", "MPN_NO_SUCH"), "MPN_NO_SUCH is not set"),
-        (("no-such-study", *HOME), "cannot be read: No such file or directory"),
+        (("no-such-study", *HOME), "no such study comes along"),
+        (("no-such-study.yaml", *HOME), "cannot be read: No such file or directory"),
     ],
 )
 def test_what_cannot_work_is_refused_at_once(mpn, words, said):
