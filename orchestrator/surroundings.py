@@ -69,8 +69,6 @@ class Surroundings:
         clock: Seconds that do not go back.
         sleep: Waits for so many of them.
         poll_s: How long one pass may wait for something to happen.
-        prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
-            whose cache is the driver's.
         backlog: How many writes wait for the mirror.
         prepare: Builds what trials need in the driver's own cache; None lets a replica do that,
             whose cache is the driver's.
@@ -86,6 +84,7 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.2
     backlog: Callable[[], int] = lambda: 0
+    prepare: Callable[[Params, PrepareProgress], None] | None = None
 
     def patience(self, roster: Roster, limit_s: float) -> Patience:
         """Return how a driver waits for stores that are away.
@@ -102,5 +101,3 @@ class Surroundings:
             return not self.stop.asked
 
         return Patience(self.clock, pause, limit_s)
-
-    prepare: Callable[[Params, PrepareProgress], None] | None = None
