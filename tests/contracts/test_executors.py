@@ -388,15 +388,17 @@ class TestRayExecutor:
         events = lab.run(*items)
         assert {(type(event), event.attempt) for event in events} == {(Finished, 1)}
 
-    def fragile(self, lab, n_actors, n_deaths):
-        objective = FragileToyObjective(folder=str(lab.folder), n_deaths=n_deaths)
+    def fragile(self, lab, n_actors, n_deaths, *, together=False):
+        folder = lab.folder / f"{n_deaths}-deaths"
+        folder.mkdir()
+        objective = FragileToyObjective(folder=str(folder), n_deaths=n_deaths, together=together)
         executor = lab._make(replace(lab.plan, objective=objective), n_actors)
         executor.start()
         return executor
 
     def test_processes_that_end_together_while_they_start_are_one_failure(self, lab, monkeypatch):
         monkeypatch.setattr("orchestrator.executors.ray_pool._MOST_FAILED_STARTS", 2)
-        executor = self.fragile(lab, 3, n_deaths=3)
+        executor = self.fragile(lab, 3, n_deaths=3, together=True)
         try:
             lab.all_up(executor)
         finally:

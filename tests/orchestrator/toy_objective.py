@@ -96,15 +96,22 @@ class ToyObjective:
 
 @dataclass(frozen=True)
 class FragileToyObjective(ToyObjective):
-    """The process of each of the first ``n_deaths`` workers ends while it starts."""
+    """The process of each of the first ``n_deaths`` workers ends while it starts.
+
+    Those that end ``together`` wait for each other.
+    """
 
     folder: str = ""
     n_deaths: int = 0
+    together: bool = False
 
     def open(self, site):
-        for death in range(self.n_deaths):
+        deaths = [Path(self.folder, f"death-{death}") for death in range(self.n_deaths)]
+        for death in deaths:
             with contextlib.suppress(FileExistsError):
-                Path(self.folder, f"death-{death}").touch(exist_ok=False)
+                death.touch(exist_ok=False)
+                while self.together and not all(other.exists() for other in deaths):
+                    time.sleep(0.01)
                 os._exit(1)
         return super().open(site)
 
