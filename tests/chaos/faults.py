@@ -141,7 +141,8 @@ class Chaos:
 
     def interrupt_driver(self) -> None:
         self.driver.send_signal(signal.SIGTERM)
-        assert self._wait() in (143, 0)
+        code = self._wait()  # by the signal itself where it came before there was a handler
+        assert code in (143, 0, -signal.SIGTERM), f"exit {code}: {self.output.read_text()}"
         self.continue_it()
 
     def lose_mlflow(self) -> None:
