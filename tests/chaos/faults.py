@@ -140,9 +140,13 @@ class Chaos:
         self.continue_it()
 
     def interrupt_driver(self) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._is_listed() and self.driver.poll() is None:  # it may only just begin
+            assert time.monotonic() < deadline, "the driver does not enter"
+            time.sleep(0.05)
         self.driver.send_signal(signal.SIGTERM)
-        code = self._wait()  # by the signal itself where it came before there was a handler
-        assert code in (143, 0, -signal.SIGTERM), f"exit {code}: {self.output.read_text()}"
+        code = self._wait()
+        assert code in (143, 0), f"exit {code}: {self.output.read_text()}"
         self.continue_it()
 
     def lose_mlflow(self) -> None:
@@ -193,6 +197,11 @@ class Chaos:
     def _send(self, process: psutil.Process, number: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
+
+    def _is_listed(self) -> bool:
+        """Whether the driver has told that it lives; it can be asked to stop by then."""
+        notes = [path.read_text() for path in self.mpn.home.glob("ledger/sessions/main-*.json")]
+        return any(f'"process": "{self.driver.pid}@' in note for note in notes)
 
     def _wait(self) -> int:
         return int(self.driver.wait(timeout=_PATIENCE_S))

@@ -50,7 +50,7 @@ def study(tiny_model, tmp_path_factory) -> Path:
     return write_study(
         tmp_path_factory.mktemp("chaos"),
         name="chaos",
-        steps=200 * ROUNDS,
+        steps=230 * ROUNDS,
         backbone=tiny_model,
         streams={"count": 5, "edits": 11},
         pairing={"choice": "fixed"},
