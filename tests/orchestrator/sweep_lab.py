@@ -217,3 +217,19 @@ def study(**sections):
             "base": toy_params(**sections.get("base", {})),
         }
     )
+
+
+def pruned_search(*, trials, sampler):
+    """A search of which some trials are pruned, with a checkpoint after every unit."""
+    return study(
+        base={"streams": 2, "units": 4},
+        search={
+            "trials": trials,
+            "sampler": sampler,
+            "parallel": 2,
+            "space": {"weight": {"low": 0.0, "high": 1.0}, "seed": {"low": 0, "high": 3}},
+            "objectives": {"score": "maximize"},
+            "pruner": {"name": "median", "startup_trials": 2, "warmup_steps": 1},
+        },
+        resources={"checkpoint_every_s": 0.0},
+    )

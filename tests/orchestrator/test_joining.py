@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from sweep_lab import Killed, Lab, study
+from sweep_lab import Killed, Lab, pruned_search, study
 from toy_objective import ToyObjective
 
 from orchestrator.errors import InputError
@@ -136,18 +136,7 @@ def test_a_helper_whose_driver_is_gone_finishes_what_it_knows_and_says_so(lab, s
     assert lab.units == []
 
 
-PRUNED = study(
-    base={"streams": 2, "units": 4},
-    search={
-        "trials": 13,
-        "sampler": "tpe",
-        "parallel": 2,
-        "space": {"weight": {"low": 0.0, "high": 1.0}, "seed": {"low": 0, "high": 3}},
-        "objectives": {"score": "maximize"},
-        "pruner": {"name": "median", "startup_trials": 2, "warmup_steps": 1},
-    },
-    resources={"checkpoint_every_s": 0.0},
-)
+PRUNED = pruned_search(trials=13, sampler="tpe")
 
 
 def outcome(lab):

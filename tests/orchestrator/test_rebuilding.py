@@ -5,7 +5,7 @@ import shutil
 import pytest
 from mlflow import MlflowClient
 from mlflow_view import shown
-from sweep_lab import Killed, Lab, study
+from sweep_lab import Killed, Lab, pruned_search, study
 from toy_objective import ToyObjective
 
 from orchestrator.home import Home
@@ -123,19 +123,7 @@ def test_failed_trials_come_back_with_their_reason(lab):
 
 
 def test_pruned_trials_come_back_as_such(lab):
-    spec = study(
-        base={"streams": 2, "units": 4},
-        search={
-            "trials": 8,
-            "sampler": "random",
-            "parallel": 2,
-            "space": {"weight": {"low": 0.0, "high": 1.0}, "seed": {"low": 0, "high": 3}},
-            "objectives": {"score": "maximize"},
-            "pruner": {"name": "median", "startup_trials": 2, "warmup_steps": 1},
-        },
-        resources={"checkpoint_every_s": 0.0},
-    )
-    lab.run(spec, checkpoint_every_s=0.0)
+    lab.run(pruned_search(trials=8, sampler="random"), checkpoint_every_s=0.0)
     assert "pruned" in lab.states
     before = lab.shown()
     lab.rebuild("done")
