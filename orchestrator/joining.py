@@ -15,7 +15,6 @@ from orchestrator.executors.on_demand import OnDemandExecutor
 from orchestrator.identity import content_hash
 from orchestrator.ledger import Ledger
 from orchestrator.objective import Objective
-from orchestrator.outages import passing_over_outages
 from orchestrator.scheduler import Scheduler
 from orchestrator.sessions import Claims, Roster
 from orchestrator.spec import StudySpec, definition_of
@@ -97,8 +96,8 @@ class _Helper:
         self._scheduler = Scheduler(self.executor, policy, last_first=True)
         around.stop.listeners += [self._scheduler.stop, self.executor.ask_to_stop]
         self._patience = around.patience(roster, spec.retry.patience_s)
-        self._open: dict[int, bool] = {}  # the trials that were submitted here
-        self._blocks: dict[int, list[str]] = {}  # theirs
+        self._blocks: dict[int, list[str]] = {}  # of the trials that were submitted here
+        self._open: set[int] = set()  # those that were not pruned since
         self._claims = Claims(ledger, roster.own.name)
         self._failures: list[Failure] = []
         self._total = 0
@@ -131,11 +130,10 @@ class _Helper:
             return False
         for trial in memory["trials"]:
             number, state = trial["number"], trial["state"]
-            if number not in self._open and state in (TrialState.WAITING, TrialState.RUNNING):
-                self._open[number] = True
+            if number not in self._blocks and state in (TrialState.WAITING, TrialState.RUNNING):
                 self._submit(trial)
-            elif self._open.get(number) and state in (TrialState.PRUNED, TrialState.FAILED):
-                self._open[number] = False
+            elif number in self._open and state in (TrialState.PRUNED, TrialState.FAILED):
+                self._open.remove(number)
                 self._scheduler.prune(number)  # nobody waits for the rest
         return self._roster.main_driver() is not None
 
@@ -144,14 +142,14 @@ class _Helper:
         if failure.problems:
             raise InputError(self._name, failure.problems, "Blocks that are complete are kept.")
         self._failures.append(failure)
-        with passing_over_outages("the ledger"):  # its claims end with this session
-            self._claims.release_all(self._blocks[failure.trial])
+        self._claims.release_all(self._blocks[failure.trial])
 
     def _submit(self, trial: Mapping[str, Any]) -> None:
         blocks = tuple(
             BlockPlan(block["block_id"], tuple(block["streams"]), block["units"])
             for block in trial["blocks"]
         )
+        self._open.add(trial["number"])
         self._blocks[trial["number"]] = [block.block_id for block in blocks]
         complete = set(self._ledger.complete_among(block.block_id for block in blocks))
         missing = [block for block in blocks if block.block_id not in complete]

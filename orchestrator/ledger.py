@@ -78,8 +78,8 @@ class Ledger:
 
     def records_of(self, block_ids: Iterable[str]) -> list[Record]:
         """Return the records of those blocks that are complete, block by block."""
-        found = self.store.together(self._records, block_ids)
-        return [record for records in found if records is not None for record in records]
+        found = self.store.together(self._whole, block_ids)
+        return [record for files in found if files is not None for record in from_parquet(files[0])]
 
     def points_of(self, block_ids: Iterable[str]) -> list[TimedPoint]:
         """Return the points of blocks, as :meth:`points` does of each."""
@@ -120,10 +120,7 @@ class Ledger:
         Raises:
             FileNotFoundError: If the block is not complete.
         """
-        records = self._records(block_id)
-        if records is None:
-            raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
-        return records
+        return from_parquet(self._complete(block_id)[0])
 
     def attachment(self, block_id: str) -> bytes | None:
         """Return what a complete block produced beside its records; None if nothing.
@@ -131,14 +128,13 @@ class Ledger:
         Raises:
             FileNotFoundError: If the block is not complete.
         """
+        return self._complete(block_id)[1]
+
+    def _complete(self, block_id: str) -> tuple[bytes, bytes | None]:
         files = self._whole(block_id)
         if files is None:
             raise FileNotFoundError(f"block {block_id} is not complete in {self.uri}")
-        return files[1]
-
-    def _records(self, block_id: str) -> list[Record] | None:
-        files = self._whole(block_id)
-        return None if files is None else from_parquet(files[0])
+        return files
 
     def _whole(self, block_id: str) -> tuple[bytes, bytes | None] | None:
         """Return records and attachment if both are what ``result.json`` speaks of."""

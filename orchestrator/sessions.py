@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.errors import StudyBusyError
 from orchestrator.ledger import Ledger
@@ -229,23 +229,30 @@ class Claims:
 
     def holds(self, block_id: str, attempt: int) -> bool:
         """Whether a block is still this attempt's."""
-        found = self._ledger.read_note(_claim(block_id), "claim")
-        return bool(found == {"session": self._session, "attempt": attempt})
+        return bool(self._found(block_id) == {"session": self._session, "attempt": attempt})
 
     def release(self, block_id: str, attempt: int) -> None:
-        """Let others have a block, if it is still this attempt's."""
-        if self.holds(block_id, attempt):
-            self._ledger.forget_note(_claim(block_id), "claim")
+        """Let others have a block, if it is still this attempt's.
 
-    def release_all(self, block_ids: Iterable[str]) -> None:
-        """Let others have all of these blocks that this session claimed, by whatever attempt."""
-        for block_id in block_ids:
-            found = self._ledger.read_note(_claim(block_id), "claim")
-            if isinstance(found, dict) and found.get("session") == self._session:
+        What an outage keeps from being let go is free once the session ends.
+        """
+        with passing_over_outages("the ledger"):
+            if self.holds(block_id, attempt):
                 self._ledger.forget_note(_claim(block_id), "claim")
 
+    def release_all(self, block_ids: Iterable[str]) -> None:
+        """Do that for all of these blocks that this session claimed, by whatever attempt."""
+        with passing_over_outages("the ledger"):
+            for block_id in block_ids:
+                found = self._found(block_id)
+                if isinstance(found, dict) and found.get("session") == self._session:
+                    self._ledger.forget_note(_claim(block_id), "claim")
+
+    def _found(self, block_id: str) -> Any:
+        return self._ledger.read_note(_claim(block_id), "claim")
+
     def _is_anothers(self, block_id: str, attempt: int) -> bool:
-        found = self._ledger.read_note(_claim(block_id), "claim")
+        found = self._found(block_id)
         if not isinstance(found, dict) or not {"session", "attempt"} <= found.keys():
             return False
         if found["session"] == self._session:

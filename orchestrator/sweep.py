@@ -321,8 +321,7 @@ class _Sweep:
                 raise InputError(self._record.spec.study, failure.problems, _STOPPED)
             entry.failure = f"{failure.reason}\n{failure.details}".strip()
             self._failures.append(failure)
-            with passing_over_outages(_LEDGER):  # its claims end with this session
-                self._claims.release_all(block.block_id for block in entry.blocks)
+            self._claims.release_all(block.block_id for block in entry.blocks)
             _LOG.error("trial %d failed\n%s", outcome.number, entry.failure)
         end = self.patience(_LEDGER, lambda: self._record.trial_end(entry))
         values = [end.metrics.get(name) for name in self.directions]

@@ -61,7 +61,6 @@ def run_study(
             nothing is written then.
     """
     with room_for(spec, wish) as room:
-        home.make()
         mirror = MlflowMirror(home.mlflow_uri, home.artifacts)
         with BackgroundTracker(PatientTracker(mirror, time.monotonic)) as tracker:
             around = surroundings(spec, objective, home, watcher, tracker, wish, room)

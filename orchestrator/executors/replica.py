@@ -25,7 +25,6 @@ from orchestrator.executors.protocol import (
 from orchestrator.ledger import Ledger
 from orchestrator.logs import about, worker_name
 from orchestrator.objective import Objective, Record, Segment, Site
-from orchestrator.outages import passing_over_outages
 from orchestrator.redaction import one_line
 from orchestrator.sessions import Claims
 from orchestrator.telemetry import Metric, NullTelemetry, Telemetry
@@ -124,15 +123,10 @@ class Replica:
                     next(observed)
                 except StopIteration as end:
                     event: Event = end.value
-                    self._let_go(event)
+                    if isinstance(event, Failed | Interrupted):  # it does not go on here
+                        self._claims.release(event.block_id, event.attempt)
                     return event
             yield
-
-    def _let_go(self, event: Event) -> None:
-        """Let other drivers have what is not going on here."""
-        if isinstance(event, Failed | Interrupted):
-            with passing_over_outages("the ledger"):  # it ends with the session
-                self._claims.release(event.block_id, event.attempt)
 
     def _observed(self, item: WorkItem) -> Generator[None, None, Event]:
         if self._trace:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.errors import InputError, Problem
-from studies.commands.options import HomeOption, SetOption, check_target, home_of, load_spec
+from studies.commands.options import HomeOption, SetOption, home_of, load_spec, target_problem
 
 if TYPE_CHECKING:
     from studies.by_hand import Answered
@@ -134,11 +134,8 @@ def _problems(
     for option, path in (("--out", out), ("--export", export)):
         if path is not None and path.exists():
             yield Problem(option, None, f"{path} exists already", "name another, or remove it")
-        elif path is not None:
-            try:
-                check_target(option, path, kind="a file")
-            except InputError as error:
-                yield from error.problems
+        elif path is not None and (problem := target_problem(option, path, "a file")):
+            yield problem
 
 
 def _texts(text: Sequence[str], second: Sequence[str]) -> dict[str, tuple[str, ...]]:

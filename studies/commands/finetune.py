@@ -77,7 +77,7 @@ def finetune(
     Exit codes: 0 done, 2 bad input, 130 interrupted.
     """
     place = home_of(home)
-    check_target("--out", out, kind="a folder")
+    check_target("--out", out, "a folder")
     options, problems = _settings(data or [])
     if epochs is not None and steps is not None:
         problems.append(Problem("--epochs, --steps", None, "both are given", "give one of them"))

@@ -65,7 +65,7 @@ def export_(
     """Write a study into one file: what it has found, and the work that is under way."""
     place = home_of(home)
     memory_of(study, place)
-    check_target("FILE", file, kind="a file")
+    check_target("FILE", file, "a file")
     with nobody_else_drives(study, place):
         moved = export_study(Ledger(place.ledger), study, file)
     say(f"{file}: {_counted(moved)}. Go on elsewhere with: mpn import {file}")

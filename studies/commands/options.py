@@ -89,14 +89,18 @@ def at_home(command: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]
     return told
 
 
-def home_of(home: Path | None) -> Home:
+def home_of(home: Path | None, *, is_written: bool = True) -> Home:
     """Return the home that a command works in: by its options, or else by the environment.
+
+    Args:
+        home: What the option says.
+        is_written: Whether the command makes it where it is not there.
 
     Raises:
         InputError: If a service is named by what is no URI for it, or the home cannot be one.
     """
     folder = home or Path(os.environ.get("MPN_HOME") or "mpn-home")
-    check_target("--home", folder, kind="a folder")
+    check_target("--home", folder, "a folder", is_written=is_written)
     return Home(folder, Services.of(_asked.get(), os.environ))
 
 
@@ -120,26 +124,43 @@ def usage_error(option: str, found: str, wanted: str) -> InputError:
     )
 
 
-def check_target(option: str, path: Path, *, kind: Literal["a file", "a folder"]) -> None:
-    """Refuse a place that cannot become, or is not, what a command is to write.
+Kind = Literal["a file", "a folder"]
+
+
+def check_target(option: str, path: Path, kind: Kind, *, is_written: bool = True) -> None:
+    """Refuse what :func:`target_problem` finds.
+
+    Raises:
+        InputError: If that is anything.
+    """
+    problem = target_problem(option, path, kind, is_written=is_written)
+    if problem is not None:
+        raise InputError("the command", [problem], "Nothing was done.")
+
+
+def target_problem(
+    option: str, path: Path, kind: Kind, *, is_written: bool = True
+) -> Problem | None:
+    """Say why a place cannot become, or is not, what a command needs; None if it can.
 
     Args:
         option: Where the user named it.
         path: The place.
         kind: What it is to be.
-
-    Raises:
-        InputError: If something else is there, or above it no folder that can be written to.
+        is_written: Whether the command makes it where it is not there.
     """
     above = path if kind == "a folder" else path.parent
     while not os.path.lexists(above) and above != above.parent:
         above = above.parent
     if kind == "a file" and path.is_dir():
-        raise usage_error(option, str(path), "a file; that is a folder")
-    if not above.is_dir():
-        raise usage_error(option, str(path), f"{kind}; {above} is a file")
-    if above != path and not os.access(above, os.W_OK):
-        raise usage_error(option, str(path), f"{kind} where it can be written; {above} cannot")
+        wanted = "a file; that is a folder"
+    elif not above.is_dir():
+        wanted = f"{kind}; {above} is a file"
+    elif is_written and above != path and not os.access(above, os.W_OK):
+        wanted = f"{kind} where it can be written; {above} cannot"
+    else:
+        return None
+    return Problem(option, None, repr(str(path)), wanted)
 
 
 def load_spec(spec: str, overrides: list[str]) -> StudySpec:

@@ -125,7 +125,7 @@ def plan(
     from studies.objectives.registry import OBJECTIVES
     from studies.planning import planned
 
-    content = planned(study, OBJECTIVES[study.objective], home_of(home))
+    content = planned(study, OBJECTIVES[study.objective], home_of(home, is_written=False))
     if as_json:
         typer.echo(json.dumps(content, allow_nan=False, indent=1))
         return
@@ -267,7 +267,7 @@ def report(
 
     place = home_of(home)
     target = out or own_file(place.path / "reports" / f"{study}.html")
-    check_target("--out", target, kind="a file")
+    check_target("--out", target, "a file")
     page = render_report(results_of(study, place))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8")
@@ -309,7 +309,7 @@ def doctor(home: HomeOption = None) -> None:
 
     console = Console(highlight=False)
     bad = 0
-    for check in checks(home_of(home)):
+    for check in checks(home_of(home, is_written=False)):
         mark = "[green]ok [/green]" if check.good else "[red]bad[/red]"
         console.print(f"{mark} {check.name}: {check.found}")
         bad += not check.good

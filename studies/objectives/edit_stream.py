@@ -173,14 +173,14 @@ def _check_languages(settings: EditStreamSettings) -> None:
 
 def _check_layers(settings: EditStreamSettings) -> None:
     """Refuse layers that the model does not have, where its depth is known by now."""
-    depth = known_depth(settings.backbone)
-    named = {"editor.layer": getattr(settings.editor, "layer", None)}
-    layers = getattr(settings.editor, "layers", None)
+    layer, layers = (getattr(settings.editor, name, None) for name in ("layer", "layers"))
+    numbers = {"editor.layer": layer} if isinstance(layer, int) else {}
     if isinstance(layers, list):
-        named |= {f"editor.layers[{i}]": layer for i, layer in enumerate(layers)}
-    for place, layer in named.items():
-        if depth is not None and isinstance(layer, int):
-            check_layer(layer, depth, place)
+        numbers |= {f"editor.layers[{i}]": number for i, number in enumerate(layers)}
+    depth = known_depth(settings.backbone) if numbers else None
+    if depth is not None:
+        for place, number in numbers.items():
+            check_layer(number, depth, place)
 
 
 def _without(params: Params, wrong: Sequence[tuple[str | int, ...]]) -> EditStreamSettings:

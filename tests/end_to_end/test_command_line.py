@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 
 import pytest
@@ -203,6 +204,13 @@ def test_a_layer_that_the_model_does_not_have_is_found_before_anything_starts(mp
 def test_a_study_is_called_as_its_file():
     for path in bundled_specs().glob("*.yaml"):
         assert yaml.safe_load(path.read_text())["study"] == path.stem
+
+
+def test_a_study_can_be_planned_where_nothing_can_be_written(mpn, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    words = ("quickstart", "--home", tmp_path / "new")
+    assert "8 trials, 8 blocks" in mpn.without_home("plan", *words)
+    assert "where it can be written" in mpn.without_home("run", *words, code=2)
 
 
 def test_a_search_is_planned_without_its_trials(mpn):
